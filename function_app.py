@@ -1,0 +1,44 @@
+"""What the Functions host reads: the app, put together from its blueprints.
+
+Settings are checked before anything else. With a fault in them the app serves one function only, ``GET /api/health``, which
+answers 503 and names every fault at once; nothing is contacted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import azure.functions as func
+
+from functions import cycles, faulty, health, job, logs, queues, webhooks
+from functions.worker import Worker
+from shared.errors import ProvisioningError
+from shared.provisioning.services import load_mappings
+from shared.settings import SettingsFaults, load_settings
+
+log = logging.getLogger("provisioning.app")
+
+
+def build() -> func.FunctionApp:
+    """The app for the environment that it finds itself in."""
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+    try:
+        settings = load_settings(os.environ)
+        mappings = load_mappings(settings)
+    except SettingsFaults as error:
+        faults = error.faults
+    except (ProvisioningError, OSError, ValueError) as error:
+        faults = (f"PROVISIONING_SCHEMA cannot be used: {error}",)
+    else:
+        worker = Worker(settings, mappings)
+        for part in (webhooks, queues, cycles, job, logs, health):
+            app.register_functions(part.blueprint(worker))
+        return app
+    for fault in faults:
+        log.error("settings: %s", fault)
+    app.register_functions(faulty.blueprint(faults))
+    return app
+
+
+app = build()

@@ -1,0 +1,395 @@
+"""Cycles: chains of ``cycle-events`` that carry a delta query page by page, so that a cycle survives restarts and has no limit.
+
+A page is processed in this order, which is what makes every crash harmless:
+
+1. read the page that the watermark names,
+2. queue its events (twice, if we die before 3: events may repeat),
+3. move the watermark by compare-and-set under its own generation,
+4. go on with the next page, or poke the next link of the chain.
+
+A *full* round (the first, and after a restart, a changed selection or an expired token) queues complete snapshots and then
+*settles*: when its events are processed, what waits for other objects is released in bulk, what the round did not name is
+looked at again, and the groups may follow the users. An *incremental* round queues ids only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ResyncRequiredError, RetryableError
+from shared.events import (
+    ChainAdvance,
+    ChainPoke,
+    Event,
+    MembersChanged,
+    ObjectsChanged,
+    ObjectsSnapshot,
+    chunks,
+    new_id,
+    pack,
+)
+from shared.graph.delta import delta_page
+from shared.state.joins import bucket
+from shared.state.progress import round_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from shared.events import Chain, Kind
+    from shared.graph.delta import DeltaItem, DeltaPage
+    from shared.provisioning.services import Services
+    from shared.state.watermarks import Watermark
+
+log = logging.getLogger("provisioning.cycles")
+
+CHAINS: tuple[Chain, ...] = ("users", "groups")
+_KINDS: dict[Chain, Kind] = {"users": "user", "groups": "group"}
+#: How long one invocation goes on with the next page before it hands over to a message, in seconds.
+_STRETCH = 60.0
+#: A chain that has not moved for this long has died, in seconds.
+_STALE = 60.0
+#: How often a settling round looks whether its events are processed, in seconds.
+_SETTLE_AGAIN = 1.0
+#: A full round whose events make no progress for this long goes on without them, in seconds: some may lie in the poison queue.
+_SETTLE_PATIENCE = 900.0
+
+
+class Cycles:
+    """Start, carry and finish rounds."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        #: Round -> (chunks done, since when there are no more): how a settling round that stands still is noticed.
+        self._settled: dict[str, tuple[int, datetime]] = {}
+
+    async def tick(self) -> None:
+        """The timer: start what is idle, pick up what has died, leave what runs."""
+        for chain in CHAINS:
+            mark = await self._services.watermarks.get(chain)
+            if mark.phase != "idle":
+                if self._is_stale(mark):
+                    log.warning("the %s chain has not moved since %s: picked up", chain, mark.heartbeat)
+                    await self._services.queues.send(ChainAdvance(chain=chain, generation=mark.generation, page=mark.page))
+                continue
+            await self._services.queues.send(ChainPoke(chain=chain))
+
+    async def request_full(self, chains: Sequence[Chain] = CHAINS) -> None:
+        """Ask for a full round of each chain; one that runs ends at its next page."""
+        for chain in chains:
+            while True:
+                mark = await self._services.watermarks.get(chain)
+                if await self._services.watermarks.move(mark, wants_full=True) is not None:
+                    break
+            await self._services.queues.send(ChainPoke(chain=chain, full=True))
+
+    async def poke(self, event: ChainPoke) -> None:
+        """Make sure that a round runs, or runs once more."""
+        watermarks = self._services.watermarks
+        while True:
+            mark = await watermarks.get(event.chain)
+            full = mark.wants_full or event.full or mark.generation == 0 or mark.selection != self._selection(event.chain)
+            if full and not await self._may_start_full(event.chain):
+                return
+            if mark.phase != "idle" and not (full and not mark.full) and not (mark.wants_full and mark.phase == "reading"):
+                if await watermarks.move(mark, again=True, repeat=mark.repeat or event.repeat) is None:
+                    continue
+                return
+            started = await self._start(mark, full=full, repeat=event.repeat)
+            if started is not None:
+                await self._carry(started)
+                return
+
+    async def advance(self, event: ChainAdvance) -> None:
+        """Go on with a chain that stands where the message says; one that has moved on carries itself."""
+        mark = await self._services.watermarks.get(event.chain)
+        if mark.generation != event.generation or mark.phase == "idle":
+            return
+        if mark.page != event.page and not self._is_stale(mark):
+            return
+        await self._carry(mark)
+
+    def _is_stale(self, mark: Watermark) -> bool:
+        at = self._services.clock()
+        return mark.heartbeat is None or at - mark.heartbeat > timedelta(seconds=_STALE)
+
+    async def _may_start_full(self, chain: Chain) -> bool:
+        """Users first: a membership or a manager is cheapest when the users are there. Only an order, nothing rests on it."""
+        if chain == "users":
+            return True
+        users = await self._services.watermarks.get("users")
+        if users.complete == 0 or users.wants_full:
+            return False
+        return not (users.phase != "idle" and users.full)
+
+    async def _start(self, mark: Watermark, *, full: bool, repeat: bool) -> Watermark | None:
+        at = self._services.clock()
+        if full:
+            return await self._services.watermarks.move(
+                mark,
+                generation=mark.generation + 1,
+                page=0,
+                link="",
+                phase="reading",
+                full=True,
+                wants_full=False,
+                again=False,
+                repeat=repeat,
+                selection=self._selection(mark.chain),
+                cycle_id=new_id(),
+                started_at=at,
+                heartbeat=at,
+            )
+        changes = {"phase": "reading", "full": False, "again": False, "repeat": repeat, "cycle_id": new_id()}
+        return await self._services.watermarks.move(mark, **changes, started_at=at, heartbeat=at)
+
+    async def _carry(self, mark: Watermark) -> None:
+        """Process pages until the round is done, time is up, or somebody else has taken over."""
+        until = self._services.clock() + timedelta(seconds=_STRETCH)
+        current: Watermark | None = mark
+        while current is not None and current.phase != "idle":
+            try:
+                following = await (self._settle(current) if current.phase == "settling" else self._page(current))
+            except ResyncRequiredError as error:
+                log.warning("%s: Graph no longer knows the delta token, a full round follows (%s)", mark.chain, error.reason)
+                following = await self._start(current, full=True, repeat=False)
+            except RetryableError as error:
+                await self._hold(current, error)
+                return
+            if following is not None and following.phase != "idle" and self._services.clock() > until:
+                await self._services.queues.send(self._message(following))
+                return
+            current = following
+
+    async def _hold(self, mark: Watermark, error: RetryableError) -> None:
+        """Come back when the service wants us to; the heartbeat says that the chain lives."""
+        delay = error.retry_after if error.retry_after is not None else 5.0
+        log.warning("%s: page %d waits %.0f s: %s", mark.chain, mark.page, delay, error.reason)
+        heartbeat = self._services.clock() + timedelta(seconds=delay)
+        if await self._services.watermarks.move(mark, heartbeat=heartbeat) is not None:
+            await self._services.queues.send(self._message(mark), delay=delay)
+
+    @staticmethod
+    def _message(mark: Watermark) -> ChainAdvance:
+        return ChainAdvance(chain=mark.chain, generation=mark.generation, page=mark.page)
+
+    async def _page(self, mark: Watermark) -> Watermark | None:
+        """Read one page, queue its events, move the watermark. None when the chain is no longer ours."""
+        services = self._services
+        if mark.page == 0 and mark.full and mark.chain == "users":
+            await services.assigned.refresh()
+        kind = _KINDS[mark.chain]
+        page = await delta_page(services.graph, kind, link=mark.link or None, select=self._select(mark.chain))
+        events = self._events(mark, page)
+        announced = [_announcement(event) for event in events if mark.full]
+        if announced:
+            await services.progress.announce(round_key(mark.chain, mark.generation), [entry for entry in announced if entry])
+        await services.queues.send_all(events)
+        at = services.clock()
+        if page.next_link:
+            return await services.watermarks.move(mark, page=mark.page + 1, link=page.next_link, heartbeat=at)
+        log.info("%s: round of generation %d read, %d pages", mark.chain, mark.generation, mark.page + 1)
+        if mark.full:
+            changes = {"page": mark.page + 1, "link": page.delta_link, "phase": "settling", "heartbeat": at}
+            return await services.watermarks.move(mark, **changes)
+        return await self._finish(mark, link=page.delta_link or mark.link)
+
+    def _events(self, mark: Watermark, page: DeltaPage) -> list[Event]:
+        """What a page's items mean, as events; deterministic, so that a page read twice gives the same."""
+        kind = _KINDS[mark.chain]
+        at = self._services.clock()
+        # Sorted by bucket, so that a chunk's joins lie in few partitions and are committed in few transactions.
+        items = sorted(_merged(page.items), key=lambda item: (bucket(item.id), item.id))
+        events: list[Event] = []
+        present = [item for item in items if item.removed is None]
+        for gone in (False, True):
+            ids = [item.id for item in items if item.removed is not None and (item.removed == "deleted") is gone]
+            if not gone and not mark.full:
+                ids += [item.id for item in present]
+            events += [
+                ObjectsChanged(kind=kind, ids=tuple(part), reason="delta", occurred_at=at, gone=gone, cycle_id=mark.cycle_id)
+                for part in chunks(ids)
+            ]
+        if mark.full:
+            whole = [item for item in present if item.raw]
+            template = ObjectsSnapshot(
+                kind=kind,
+                generation=mark.generation,
+                page=mark.page,
+                chunk=0,
+                cycle_id=mark.cycle_id,
+                read_at=page.read_at,
+                items=(),
+            )
+            events += pack([_snapshot(item) for item in whole], template)
+        if mark.chain == "groups":
+            events += self._member_events(mark, present)
+        return events
+
+    def _member_events(self, mark: Watermark, items: Sequence[DeltaItem]) -> list[Event]:
+        at = self._services.clock()
+        events: list[Event] = []
+        for item in items:
+            latest = {member.id: member for member in item.members}
+            ordered = sorted(latest.values(), key=lambda member: (bucket(member.id), member.id))
+            users = [member for member in ordered if member.type in {"user", None}]
+            if len(users) < len(ordered):
+                log.info("group %s: %d members are not users and are left out", item.id, len(ordered) - len(users))
+            for number, part in enumerate(chunks(users)):
+                event = MembersChanged(
+                    group_id=item.id,
+                    generation=mark.generation,
+                    page=mark.page,
+                    chunk=number,
+                    cycle_id=mark.cycle_id,
+                    read_at=at,
+                    added=tuple(member.id for member in part if not member.removed),
+                    removed=tuple(member.id for member in part if member.removed),
+                    full=mark.full,
+                )
+                events.append(event)
+        return events
+
+    async def _settle(self, mark: Watermark) -> Watermark | None:
+        """Wait until the events of a full round are processed; then do what only a complete round allows."""
+        services = self._services
+        progress = await services.progress.sum(round_key(mark.chain, mark.generation))
+        if not progress.is_settled:
+            at = services.clock()
+            if at - self._still_since(mark, progress.chunks_done) < timedelta(seconds=_SETTLE_PATIENCE):
+                await asyncio.sleep(_SETTLE_AGAIN)
+                return await services.watermarks.move(mark, heartbeat=services.clock())
+            log.error(
+                "%s: %d chunks of the full round are not processed; the round ends incomplete and takes nothing away",
+                mark.chain,
+                progress.chunks - progress.chunks_done,
+            )
+            return await self._finish(mark, link=mark.link)
+        await self._release_waiters(mark)
+        await self._look_at_unseen(mark)
+        finished = await self._finish(mark, link=mark.link, complete=mark.generation)
+        if finished is not None and mark.chain == "users":
+            await services.queues.send(ChainPoke(chain="groups"))
+        return finished
+
+    def _still_since(self, mark: Watermark, done: int) -> datetime:
+        key = round_key(mark.chain, mark.generation)
+        known = self._settled.get(key)
+        if known is None or known[0] != done:
+            known = self._settled[key] = (done, self._services.clock())
+        return known[1]
+
+    async def _finish(self, mark: Watermark, *, link: str, complete: int | None = None) -> Watermark | None:
+        """End the round; start another one if something changed while it ran."""
+        services = self._services
+        at = services.clock()
+        if mark.repeat:
+            await services.queues.send(ChainPoke(chain=mark.chain), delay=services.settings.graph.replication_grace)
+        done = await services.watermarks.move(
+            mark,
+            page=mark.page + 1,
+            link=link,
+            phase="idle",
+            repeat=False,
+            heartbeat=at,
+            finished_at=at,
+            full_finished_at=at if mark.full else mark.full_finished_at,
+            complete=mark.complete if complete is None else complete,
+        )
+        if done is None:
+            # Somebody wrote "again" in between: read it and end the round from there.
+            latest = await services.watermarks.get(mark.chain)
+            if latest.generation == mark.generation and latest.page == mark.page and latest.phase == mark.phase:
+                return await self._finish(replace(latest, repeat=latest.repeat and not mark.repeat), link=link, complete=complete)
+            return None
+        if done.again:
+            return await self._start(done, full=False, repeat=False)
+        return done
+
+    async def _release_waiters(self, mark: Watermark) -> None:
+        """Look again at everything that waits for another object, in bulk."""
+        waiting = await self._services.escrows.waiting_for_objects()
+        await self._services.waiting.release(waiting, cycle_id=mark.cycle_id)
+
+    async def _look_at_unseen(self, mark: Watermark) -> None:
+        """What a complete round did not name may be gone: ask Graph about each, take nothing away on absence alone."""
+        services = self._services
+        kind = _KINDS[mark.chain]
+        unseen: list[str] = []
+        async for join in services.joins.scan(kind):
+            if join.generation < mark.generation:
+                unseen.append(join.object_id)
+            elif kind == "group":
+                await self._drop_unseen_members(mark, join.object_id)
+        events = [
+            ObjectsChanged(kind=kind, ids=tuple(part), reason="absent", occurred_at=services.clock(), cycle_id=mark.cycle_id)
+            for part in chunks(unseen)
+        ]
+        await services.queues.send_all(events)
+
+    async def _drop_unseen_members(self, mark: Watermark, group_id: str) -> None:
+        services = self._services
+        unseen = [membership.user_id for membership in await services.memberships.unseen(group_id, mark.generation)]
+        events = [
+            MembersChanged(
+                group_id=group_id,
+                generation=mark.generation,
+                page=mark.page,
+                chunk=number,
+                cycle_id=mark.cycle_id,
+                read_at=services.clock(),
+                added=(),
+                removed=tuple(part),
+            )
+            for number, part in enumerate(chunks(unseen))
+        ]
+        await services.queues.send_all(events)
+
+    def _select(self, chain: Chain) -> tuple[str, ...]:
+        mapping = self._services.mapping(_KINDS[chain])
+        return mapping.select if mapping is not None else ("id",)
+
+    def _selection(self, chain: Chain) -> str:
+        """A hash of what the delta query asks for, and of the mapping: another one needs a full round."""
+        text = "|".join((self._services.mappings.version, *sorted(self._select(chain))))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _merged(items: Sequence[DeltaItem]) -> list[DeltaItem]:
+    """One item per object: an object that occurs several times on a page counts as it last was; its members add up."""
+    merged: dict[str, DeltaItem] = {}
+    for item in items:
+        earlier = merged.get(item.id)
+        if earlier is not None and item.removed is None and earlier.removed is None:
+            item = replace(item, raw={**earlier.raw, **item.raw}, members=(*earlier.members, *item.members))  # noqa: PLW2901
+        merged[item.id] = item
+    return list(merged.values())
+
+
+def _snapshot(item: DeltaItem) -> dict[str, Any]:
+    """A delta item as the object that a GET would give: without annotations, with the manager as a reference."""
+    raw = {name: value for name, value in item.raw.items() if "@" not in name}
+    if item.has_manager:
+        raw["manager"] = {"id": item.manager_id} if item.manager_id else None
+    return raw
+
+
+def _announcement(event: Event) -> tuple[str, int] | None:
+    """The progress row of an event of a full round, or None for events that are not waited for."""
+    if isinstance(event, ObjectsSnapshot):
+        return chunk_key(event), len(event.items)
+    if isinstance(event, MembersChanged):
+        return chunk_key(event), len(event.added) + len(event.removed)
+    return None
+
+
+def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
+    """The same for the same part of the same page, however often it is read."""
+    if isinstance(event, ObjectsSnapshot):
+        return f"{event.page:08d}-objects-{event.chunk:04d}"
+    return f"{event.page:08d}-{event.group_id}-{event.chunk:04d}"

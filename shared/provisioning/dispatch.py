@@ -1,0 +1,104 @@
+"""From a queue message to its end: every event is done, delayed or escrowed here, and nowhere else.
+
+| what happened | what becomes of the message |
+|---|---|
+| processed | done (objects that failed are escrowed or requeued one by one by the engine) |
+| written by a newer version | delayed as it is, until a worker of that version takes it |
+| garbage | the exception goes to the host, which moves the message to the poison queue after its tries |
+| the job is paused or in quarantine | delayed as it is |
+| a retryable failure of the whole event | the same event again, later: the service's Retry-After, or a growing delay |
+| refused credentials | the job goes into quarantine, the event waits |
+| a defect of ours | the exception goes to the host: tried again, then poison |
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from shared.errors import CredentialsError, RefusedError, RetryableError
+from shared.events import (
+    ChainAdvance,
+    ChainPoke,
+    Event,
+    GroupMembersDue,
+    MembersChanged,
+    NewerEvent,
+    ObjectsChanged,
+    ObjectsSnapshot,
+    PairsDue,
+    SubscriptionsDue,
+    UserMembershipsDue,
+    decode,
+)
+
+if TYPE_CHECKING:
+    from shared.provisioning.services import Services
+
+log = logging.getLogger("provisioning.dispatch")
+
+#: How long a message of a newer version waits for a newer worker, in seconds.
+_NEWER_DELAY = 60.0
+#: How long a message waits while the job may not write, in seconds.
+_PARKED_DELAY = 60.0
+#: Growing delays between tries, in seconds: the first retry is quick, because most failures are short.
+_DELAYS = (2.0, 5.0, 15.0, 45.0, 120.0, 300.0)
+
+
+def retry_delay(attempt: int, wish: float | None) -> float:
+    """Seconds until the next try; ``wish`` is the service's Retry-After. Spread by a fifth, so that a crowd does not return."""
+    delay = _DELAYS[min(attempt, len(_DELAYS) - 1)]
+    return max(delay, wish or 0.0) * random.uniform(1.0, 1.2)  # noqa: S311 - not a secret
+
+
+class Dispatcher:
+    """Take messages to their end."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def handle(self, queue: str, text: str) -> None:
+        """Process one message. Returning means that it is done; raising gives it back to the host."""
+        try:
+            event = decode(text)
+        except NewerEvent as newer:
+            log.warning("a message in %s waits for a newer version of the app: %s", queue, newer)
+            await self._services.queues.send_text(queue, text, delay=_NEWER_DELAY)
+            return
+        job = await self._services.jobs.get()
+        if not job.may_write and not isinstance(event, SubscriptionsDue):
+            await self._services.queues.send(event, delay=_PARKED_DELAY)
+            return
+        try:
+            await self._process(event)
+        except RetryableError as error:
+            delay = retry_delay(event.attempt, error.retry_after)
+            log.warning("%s %s goes back for %.0f s: %s", type(event).__name__, event.id, delay, error.reason)
+            await self._services.queues.send(event.again(), delay=delay)
+        except (CredentialsError, RefusedError) as error:
+            # What concerns one object ends inside the engine; what arrives here concerns the whole job.
+            await self._services.quarantine.enter("EncounteredQuarantineException", error)
+            await self._services.queues.send(event, delay=_PARKED_DELAY)
+
+    async def _process(self, event: Event) -> None:
+        services = self._services
+        match event:
+            case ObjectsChanged() | ObjectsSnapshot():
+                await services.objects.process(event)
+            case MembersChanged():
+                await services.members.apply_slice(event)
+            case PairsDue():
+                await services.members.reconcile(list(event.pairs), event)
+            case GroupMembersDue():
+                await services.members.reconcile_group(event)
+            case UserMembershipsDue():
+                await services.members.rederive(event)
+            case ChainAdvance():
+                await services.cycles.advance(event)
+            case ChainPoke():
+                await services.cycles.poke(event)
+            case SubscriptionsDue():
+                await services.subscribing.ensure(renew=True)
+            case _:
+                raise TypeError(f"no way to process a {type(event).__name__}")

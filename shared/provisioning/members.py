@@ -1,0 +1,383 @@
+"""Memberships: what Entra ID says about them, applied to sys_user_grmember by difference only.
+
+Every membership is one row of state with its own lease; whatever made us look (a slice of the groups delta, a user or group
+that appeared or went), the same ``reconcile`` compares what should be with what is and writes only that:
+
+| should be | is | done |
+|---|---|---|
+| member; user and group are provisioned | no record | insert one (after looking for it) |
+| member; user or group is not provisioned yet | no record | nothing: it is looked at again when that one appears |
+| member; user is soft-deleted | record | delete it; it is inserted again when the user is restored |
+| not a member | record | delete every record of the pair |
+
+sys_user_grmember has no unique index, and REST races can duplicate its rows (found by other connectors): so the pair is looked
+up before an insert, the insert carries a derived sys_id, and duplicates that are found are removed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from shared.errors import FateUnknownError, ProvisioningError, RetryableError
+from shared.events import PairsDue, chunks, new_id
+from shared.graph.objects import member_of
+from shared.provisioning.cycles import chunk_key
+from shared.provisioning.membership_log import log_memberships
+from shared.servicenow.queries import all_of, one_of
+from shared.servicenow.sys_ids import derived_sys_id
+from shared.servicenow.writes import Delete, Deleted, Insert, NotProcessed, Refused, Unknown, Write, Written
+from shared.state.escrows import RETRY
+from shared.state.leases import LEASE_MARGIN, Intent
+from shared.state.progress import round_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from shared.events import GroupMembersDue, MembersChanged, UserMembershipsDue
+    from shared.provisioning.services import Services
+    from shared.servicenow.writes import Outcome
+    from shared.state.joins import Join
+    from shared.state.leases import Lease
+    from shared.state.memberships import Membership
+
+log = logging.getLogger("provisioning.memberships")
+
+TABLE = "sys_user_grmember"
+_FIELDS = ("sys_id", "user", "group")
+_PAGE = 1000
+
+type Pair = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Case:
+    """One membership under our lease, and what becomes of it."""
+
+    membership: Membership
+    lease: Lease
+    user: Join
+    group: Join
+    verb: str = "keep"
+    found: tuple[str, ...] = ()
+    result: str = "unchanged"
+    error: ProvisioningError | None = None
+
+    @property
+    def pair(self) -> Pair:
+        return self.membership.pair
+
+
+class Members:
+    """Apply what is known about memberships to ServiceNow."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def apply_slice(self, event: MembersChanged) -> None:
+        """Note what a delta page says about a group's members, and write what differs."""
+        services = self._services
+        if event.full and event.attempt == 0 and not (await services.joins.get("group", event.group_id)).is_linked:
+            # The group itself is on its way in another message: give it a moment rather than parking every member.
+            await services.queues.send(event.again(), delay=3.0)
+            return
+        group = event.group_id
+        pairs = [(group, user) for user in (*event.added, *event.removed)]
+        added = frozenset(event.added)
+        await services.memberships.index([(group, user) for user in event.added])
+        rows = await services.memberships.get_many(pairs)
+        changed: list[Membership] = []
+        for row in rows:
+            if (event.generation, event.page) < (row.generation, row.page):
+                continue  # a replay of an older page
+            wanted = row.user_id in added
+            settled = row.desired is wanted and bool(row.sys_id) is wanted and not row.dirty and row.intent is None
+            if settled and not (event.full and row.generation < event.generation):
+                continue
+            changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page))
+        busy, counts = await self._reconcile(changed, event.id, event.cycle_id)
+        if busy:
+            # Without their lease, what the page says about them is not noted yet: the slice comes again for them alone.
+            rest = frozenset(busy)
+            again = replace(
+                event.again(),
+                id=new_id(),
+                added=tuple(user for user in event.added if user in rest),
+                removed=tuple(user for user in event.removed if user in rest),
+            )
+            await services.queues.send(again, delay=2.0)
+        if event.full:
+            key = round_key("groups", event.generation)
+            await services.progress.done(key, chunk_key(event), len(pairs), counts)
+
+    async def reconcile(self, pairs: Sequence[Pair], event: PairsDue) -> None:
+        """Look at memberships whose user or group has changed its state."""
+        rows = await self._services.memberships.get_many(pairs)
+        busy, _ = await self._reconcile([row for row in rows if row.etag], event.id, event.cycle_id)
+        if event.reason == "retry":
+            await self._forget_escrows(pairs)
+        if busy:
+            rest = frozenset(busy)
+            again = replace(event.again(), id=new_id(), pairs=tuple(pair for pair in pairs if pair[1] in rest))
+            await self._services.queues.send(again, delay=2.0)
+
+    async def reconcile_group(self, event: GroupMembersDue) -> None:
+        """Queue every membership of a group that is not as it should be."""
+        after = event.after
+        while True:
+            rows = await self._services.memberships.of_group(event.group_id, after=after, limit=_PAGE)
+            due = [row.pair for row in rows if row.desired != bool(row.sys_id) or row.dirty]
+            await self.queue(due, event)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].user_id
+
+    async def rederive(self, event: UserMembershipsDue) -> None:
+        """Read a user's groups from Graph again: a soft-deleted user leaves the groups delta untouched, and so does a restore."""
+        services = self._services
+        groups = [ref.id for ref in await member_of(services.graph, event.user_id) if ref.type in {"group", None}]
+        mark = await services.watermarks.get("groups")
+        pairs = [(group, event.user_id) for group in groups]
+        known = await services.memberships.get_many(pairs)
+        linked = {join.object_id for join in await services.joins.get_many("group", groups) if join.is_linked}
+        missing = [row for row in known if not row.desired and row.group_id in linked]
+        await services.memberships.index([row.pair for row in missing])
+        wanted = [replace(row, desired=True, generation=mark.generation, page=mark.page) for row in missing]
+        busy, _ = await self._reconcile(wanted, event.id, event.cycle_id)
+        due = [pair for pair in dict.fromkeys([*await services.memberships.of_user(event.user_id), *pairs]) if pair[0] in linked]
+        await self.queue([*due, *[row.pair for row in missing if row.user_id in busy]], event)
+
+    async def queue(self, pairs: Iterable[Pair], event: GroupMembersDue | UserMembershipsDue | PairsDue) -> None:
+        """Queue memberships to be looked at."""
+        distinct = sorted(dict.fromkeys(pairs))
+        await self._services.queues.send_all(
+            PairsDue(pairs=tuple(part), reason=event.reason, cycle_id=event.cycle_id) for part in chunks(distinct)
+        )
+
+    async def _reconcile(self, rows: Sequence[Membership], event_id: str, cycle_id: str) -> tuple[list[str], dict[str, int]]:
+        """Lease, decide, write and commit. Returns the users whose rows somebody else holds, and counts of results."""
+        services = self._services
+        started = services.clock()
+        taken = await services.memberships.take(rows, new_id())
+        busy = [row.user_id for row, outcome in taken if outcome.lease is None]
+        cases = await self._cases([(row, outcome.lease) for row, outcome in taken if outcome.lease is not None])
+        try:
+            await self._look_up(cases)
+            cases = await self._announce(cases)
+            await self._write(cases)
+        except ProvisioningError as error:
+            for case in cases:
+                if case.verb in {"add", "remove", "check"} and case.result == "unchanged":
+                    case.error = error
+                    case.result = "retried" if isinstance(error, RetryableError) else "escrowed"
+            await self._commit(cases)
+            raise
+        await self._commit(cases)
+        await self._look_again(cases)
+        await log_memberships(services, cases, event_id, cycle_id, started)
+        return busy, dict(Counter(case.result for case in cases))
+
+    async def _cases(self, leased: Sequence[tuple[Membership, Lease]]) -> list[Case]:
+        joins = self._services.joins
+        users = list(dict.fromkeys(row.user_id for row, _ in leased))
+        groups = list(dict.fromkeys(row.group_id for row, _ in leased))
+        user_joins = {join.object_id: join for join in await joins.get_many("user", users)}
+        group_joins = {join.object_id: join for join in await joins.get_many("group", groups)}
+        cases = [Case(row, lease, user_joins[row.user_id], group_joins[row.group_id]) for row, lease in leased]
+        for case in cases:
+            case.verb = _verb(case)
+            if case.verb == "wait":
+                case.result = "waiting"
+        return cases
+
+    async def _look_up(self, cases: Sequence[Case]) -> None:
+        """Find the records of the pairs that are to be written, with one query for all of them."""
+        asked = [case for case in cases if case.verb in {"add", "remove", "check"}]
+        if not asked:
+            return
+        users = list(dict.fromkeys(_user_sys_id(case) for case in asked))
+        groups = list(dict.fromkeys(_group_sys_id(case) for case in asked))
+        records = await self._services.servicenow.select(TABLE, all_of(one_of("group", groups), one_of("user", users)), _FIELDS)
+        found: dict[Pair, list[str]] = {}
+        for record in records:
+            found.setdefault((record["group"], record["user"]), []).append(record["sys_id"])
+        for case in asked:
+            case.found = tuple(sorted(found.get((_group_sys_id(case), _user_sys_id(case)), ())))
+            if case.verb == "check":
+                wanted = _is_wanted(case)
+                case.verb = ("keep" if case.found else "add") if wanted else ("remove" if case.found else "keep")
+            if case.verb == "add" and case.found:
+                case.result = "matched"
+            if case.verb == "remove" and await self._belongs_to_another(case):
+                case.found = ()
+
+    async def _belongs_to_another(self, case: Case) -> bool:
+        """Whether the record of the user was taken over by another Entra object that is a member of the group itself."""
+        owner = await self._services.owners.owner("sys_user", _user_sys_id(case))
+        if not owner or owner == case.user.object_id:
+            return False
+        others = await self._services.memberships.get_many([(case.membership.group_id, owner)])
+        return others[0].desired
+
+    async def _announce(self, cases: list[Case]) -> list[Case]:
+        """Write the intent of each change, and what is known so far of the others; drop the rows that were lost."""
+        acting = [case for case in cases if _writes(case)]
+        pairs = []
+        for case in acting:
+            intent = Intent(case.verb, "", case.lease.until)
+            updated = replace(
+                case.membership,
+                intent=intent,
+                user_sys_id=_user_sys_id(case),
+                group_sys_id=_group_sys_id(case),
+            )
+            pairs.append((updated, case.lease))
+        for case, (updated, _), lease in zip(
+            acting, pairs, await self._services.memberships.write(pairs, keep=True), strict=True
+        ):
+            if lease is None:
+                case.result = "lost"
+            else:
+                case.lease = lease
+                case.membership = replace(updated, etag=lease.etag)
+        return [case for case in cases if case.result != "lost"]
+
+    async def _write(self, cases: Sequence[Case]) -> None:
+        """Send inserts and deletes together; they do not depend on each other."""
+        writes: list[tuple[Case, Write]] = []
+        for case in cases:
+            writes += [(case, write) for write in _writes(case)]
+        if not writes:
+            return
+        until = min(case.lease.until for case, _ in writes).timestamp() - LEASE_MARGIN
+        outcomes = await self._services.servicenow.write([write for _, write in writes], deadline=until)
+        results: dict[Pair, list[Outcome]] = {}
+        for (case, _), outcome in zip(writes, outcomes, strict=True):
+            results.setdefault(case.pair, []).append(outcome)
+        for case in cases:
+            for outcome in results.get(case.pair, ()):
+                _account(case, outcome)
+
+    async def _commit(self, cases: Sequence[Case]) -> None:
+        """Give the rows back with what is now true of them; requeue or escrow what failed."""
+        services = self._services
+        at = services.clock()
+        settled = [case for case in cases if not isinstance(case.error, FateUnknownError)]
+        committed = await services.memberships.write([(_committed(case), case.lease) for case in settled], keep=False)
+        lost = [case.pair for case, lease in zip(settled, committed, strict=True) if lease is None]
+        retried = [case for case in cases if isinstance(case.error, RetryableError)]
+        if lost:
+            await services.queues.send(PairsDue(pairs=tuple(lost), reason="retry"), delay=5.0)
+        unknown = [case.pair for case in retried if isinstance(case.error, FateUnknownError)]
+        if unknown:
+            # The rows keep their intent and their lease: the server may work on the request until then.
+            until = max(case.lease.until for case in cases)
+            await services.queues.send(PairsDue(pairs=tuple(unknown), reason="retry"), delay=(until - at).total_seconds() + 1)
+        later = [case for case in retried if not isinstance(case.error, FateUnknownError)]
+        if later:
+            delay = max(
+                ((case.error.retry_after or 2.0) for case in later if isinstance(case.error, RetryableError)), default=2.0
+            )
+            await services.queues.send(PairsDue(pairs=tuple(case.pair for case in later), reason="retry"), delay=delay)
+        for case in cases:
+            if case.result == "escrowed" and case.error is not None:
+                await services.waiting.retry_later(pair_waiter(case.pair), case.error)
+
+    async def _forget_escrows(self, pairs: Sequence[Pair]) -> None:
+        """Remove the escrows of memberships that are as they should be now."""
+        rows = await self._services.memberships.get_many(pairs)
+        healed = [row.pair for row in rows if row.desired == bool(row.sys_id) and not row.dirty]
+        await self._services.escrows.remove([f"{RETRY}/{pair_waiter(pair)}" for pair in healed])
+
+    async def _look_again(self, cases: Sequence[Case]) -> None:
+        """A user or group that appeared while its membership was put to wait did not see it waiting: look again."""
+        waiting = [case for case in cases if case.verb == "wait"]
+        if not waiting:
+            return
+        fresh = await self._cases([(case.membership, case.lease) for case in waiting])
+        due = [case.pair for case in fresh if case.verb != "wait"]
+        if due:
+            await self._services.queues.send(PairsDue(pairs=tuple(due), reason="released"))
+
+
+def _is_wanted(case: Case) -> bool:
+    return case.membership.desired and case.user.is_linked and case.group.is_linked
+
+
+def _verb(case: Case) -> str:
+    """What has to be done, as far as our own state tells: add, remove, check, wait or keep."""
+    row = case.membership
+    if row.dirty or row.intent is not None:
+        known = (case.user.sys_id or row.user_sys_id) and (case.group.sys_id or row.group_sys_id)
+        return "check" if known else "keep"
+    if row.sys_id:
+        if not row.desired or case.user.state == "suspended":
+            return "remove"
+        gone = not case.user.sys_id or (row.user_sys_id and row.user_sys_id != case.user.sys_id)
+        return "check" if gone else "keep"
+    if not row.desired:
+        return "keep"
+    if case.user.is_linked and case.group.is_linked:
+        return "add"
+    return "wait"
+
+
+def _user_sys_id(case: Case) -> str:
+    return case.user.sys_id or case.membership.user_sys_id
+
+
+def _group_sys_id(case: Case) -> str:
+    return case.group.sys_id or case.membership.group_sys_id
+
+
+def _writes(case: Case) -> list[Write]:
+    """The requests of one case: an insert if there is no record yet, a delete for each that is too many."""
+    if case.verb == "add" and not case.found:
+        user, group = _user_sys_id(case), _group_sys_id(case)
+        return [Insert(TABLE, {"user": user, "group": group}, derived_sys_id(TABLE, group, user))]
+    if case.verb in {"add", "keep"}:
+        return [Delete(TABLE, sys_id) for sys_id in case.found[1:]]
+    if case.verb == "remove":
+        return [Delete(TABLE, sys_id) for sys_id in case.found]
+    return []
+
+
+def _account(case: Case, outcome: Outcome) -> None:
+    match outcome:
+        case Written(record=record) if not outcome.dropped:
+            case.found = (record["sys_id"],)
+            case.result = "added"
+        case Written():
+            case.error = ProvisioningError(
+                f"ServiceNow did not take {', '.join(outcome.dropped)} of a membership",
+                code="InsufficientRights",
+                recommended_action=f"Let the integration user write user and group of {TABLE}.",
+            )
+            case.result = "escrowed"
+        case Deleted():
+            case.result = "removed"
+        case Refused(error=error) if error.code == "InvalidAnchor" and case.verb == "remove":
+            case.result = "removed"
+        case Refused(error=error):
+            case.error, case.result = error, "escrowed"
+        case NotProcessed(error=error) | Unknown(error=error):
+            case.error, case.result = error, "retried"
+
+
+def _committed(case: Case) -> Membership:
+    """The row as it is now known; a failed write leaves it as it was, dirty where its end is not known."""
+    row = replace(case.membership, intent=None)
+    if case.error is not None:
+        return replace(row, dirty=row.dirty or isinstance(case.error, FateUnknownError))
+    if case.verb == "add" or (case.verb == "keep" and case.found):
+        return replace(row, sys_id=case.found[0], user_sys_id=_user_sys_id(case), group_sys_id=_group_sys_id(case), dirty=False)
+    if case.verb == "remove" or (case.verb == "keep" and row.dirty):
+        return replace(row, sys_id="", dirty=False)
+    return row
+
+
+def pair_waiter(pair: Pair) -> str:
+    """How an escrow names a membership."""
+    return f"pair:{pair[0]}:{pair[1]}"

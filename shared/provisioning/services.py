@@ -1,0 +1,172 @@
+"""Everything that the engine works with, put together once per worker.
+
+Tests and the sandbox pass their own clients and clock; in production everything comes from the settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.events import new_id, now
+from shared.graph.client import GraphClient
+from shared.graph.objects import default_domain
+from shared.provisioning.assigned import Assigned
+from shared.provisioning.cycles import Cycles
+from shared.provisioning.dispatch import Dispatcher
+from shared.provisioning.gate import SharedGate
+from shared.provisioning.intake import Intake
+from shared.provisioning.members import Members
+from shared.provisioning.objects import Objects
+from shared.provisioning.operations import Operations
+from shared.provisioning.quarantine import QuarantineWard
+from shared.provisioning.references import References
+from shared.provisioning.subscribing import Subscribing
+from shared.provisioning.summary import LogContext
+from shared.provisioning.target import Target
+from shared.provisioning.waiting import Waiting
+from shared.schema.defaults import default_schema
+from shared.schema.mapping import Mappings, compile_mappings
+from shared.schema.model import parse_schema
+from shared.servicenow.auth import build_auth
+from shared.servicenow.client import ServiceNowClient
+from shared.state.assignments import Assignments
+from shared.state.escrows import Escrows
+from shared.state.job import Jobs
+from shared.state.joins import Joins
+from shared.state.log import ProvisioningLog
+from shared.state.lookups import Lookups
+from shared.state.memberships import Memberships
+from shared.state.owners import Owners
+from shared.state.progress import ProgressRows
+from shared.state.queues import Queues
+from shared.state.slots import Slots
+from shared.state.subscriptions import HeldSubscriptions
+from shared.state.tables import Tables
+from shared.state.watermarks import Watermarks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import httpx
+
+    from shared.events import Kind
+    from shared.schema.mapping import ObjectMapping
+    from shared.servicenow.gate import Gate
+    from shared.settings import Settings
+
+
+class Services:
+    """The stores, the clients and the engine's parts of one worker. Close with ``aclose``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tables: Tables | None = None,
+        queues: Queues | None = None,
+        graph_transport: httpx.AsyncBaseTransport | None = None,
+        servicenow_transport: httpx.AsyncBaseTransport | None = None,
+        gate: Gate | None = None,
+        mappings: Mappings | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.worker = f"{os.getpid()}-{new_id()[:8]}"
+        self.mappings = mappings or load_mappings(settings)
+        self._default_domain: str | None = None
+
+        self.tables = tables or Tables.open(settings.storage)
+        self.queues = queues or Queues.open(settings.storage)
+        self.joins = Joins(self.tables, clock)
+        self.owners = Owners(self.tables)
+        self.memberships = Memberships(self.tables, clock)
+        self.escrows = Escrows(self.tables)
+        self.watermarks = Watermarks(self.tables)
+        self.progress = ProgressRows(self.tables)
+        self.jobs = Jobs(self.tables, clock)
+        self.lookups = Lookups(self.tables)
+        self.log = ProvisioningLog(self.tables)
+        self.held_subscriptions = HeldSubscriptions(self.tables)
+
+        graph, target = settings.graph, settings.servicenow
+        self.graph = GraphClient(graph.base_url, access_token=graph.access_token or None, transport=graph_transport)
+        self._gate = SharedGate(Slots(self.tables, target.max_concurrency, self.worker, clock), self.jobs, target.max_concurrency)
+        self.servicenow = ServiceNowClient(
+            target.instance_url,
+            build_auth(
+                target.auth,
+                username=target.username,
+                password=target.password,
+                client_id=target.client_id,
+                client_secret=target.client_secret,
+                api_key=target.api_key,
+            ),
+            gate=gate or self._gate,
+            transport=servicenow_transport,
+        )
+
+        self.references = References(self)
+        self.target = Target(self)
+        self.assigned = Assigned(self, Assignments(self.tables))
+        self.waiting = Waiting(self)
+        self.quarantine = QuarantineWard(self)
+        self.objects = Objects(self)
+        self.members = Members(self)
+        self.cycles = Cycles(self)
+        self.subscribing = Subscribing(self)
+        self.intake = Intake(self)
+        self.operations = Operations(self)
+        self.dispatcher = Dispatcher(self)
+
+    async def aclose(self) -> None:
+        await self._gate.aclose()
+        await self.servicenow.aclose()
+        await self.graph.aclose()
+        await self.queues.aclose()
+        await self.tables.aclose()
+
+    def mapping(self, kind: Kind) -> ObjectMapping | None:
+        """The mapping of users or groups; None when the schema has none or it is switched off."""
+        mapping = self.mappings.users if kind == "user" else self.mappings.groups
+        return mapping if mapping is not None and mapping.enabled else None
+
+    async def default_domain(self, mapping: ObjectMapping) -> str | None:
+        """The tenant's default domain, asked for once, and only if an expression of the mapping needs it."""
+        expressions = [attribute.expression for attribute in mapping.attributes if attribute.expression is not None]
+        if not any("DefaultDomain" in str(expression.parsed) for expression in expressions):
+            return None
+        if self._default_domain is None:
+            self._default_domain = await default_domain(self.graph)
+        return self._default_domain
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, built as Entra ID builds its own: template, then the enterprise application or the instance."""
+        settings = self.settings
+        anchor = settings.graph.service_principal_id or hashlib.sha256(settings.servicenow.instance_url.encode()).hexdigest()[:12]
+        return f"ServiceNowOutDelta.{anchor}"
+
+    def log_context(self, cycle_id: str, initiated_by: str = "") -> LogContext:
+        """What the provisioning log's entries of one invocation share."""
+        return LogContext(
+            self.job_id,
+            cycle_id,
+            self.settings.servicenow.instance_url,
+            self.settings.graph.service_principal_id,
+            self.mappings.version,
+            initiated_by,
+        )
+
+
+def load_mappings(settings: Settings) -> Mappings:
+    """The mapping that the settings name, or the packaged default. Raises ``SchemaFaults`` with every fault."""
+    if not settings.schema_path:
+        return compile_mappings(default_schema())
+    document = json.loads(Path(settings.schema_path).read_text(encoding="utf-8"))
+    return compile_mappings(parse_schema(document))

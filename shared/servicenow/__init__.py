@@ -1,0 +1,1 @@
+"""The target: ServiceNow's Table, Batch and Aggregate APIs, trusted no further than their answers prove."""

@@ -1,0 +1,1 @@
+"""What survives a restart: queues and tables of the host's storage account, each store with one subject."""

@@ -1,0 +1,147 @@
+"""The job: whether it runs, what holds it up, and what all instances of the app must respect.
+
+One row. Reads are cached for a moment, because every event asks; writes are compare-and-set and repeated, because they change
+one aspect of the row and must not lose another's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from shared.events import now
+from shared.state.leases import moment
+from shared.state.tables import Exists, Stale, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.state.tables import Tables
+
+_TABLE = "job"
+_KEY = ("job", "job")
+#: How old a cached read may be, in seconds: a pause or a Retry-After reaches every instance within this time.
+_CACHE_SECONDS = 2.0
+_ATTEMPTS = 20
+
+#: The quarantine reasons of Microsoft Graph's synchronizationQuarantine that the app gives.
+QuarantineReason = Literal[
+    "EncounteredBaseEscrowThreshold",
+    "EncounteredTotalEscrowThreshold",
+    "EncounteredEscrowProportionThreshold",
+    "EncounteredQuarantineException",
+    "TooManyDeletes",
+    "Unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why nothing is written for now, since when, and when it is tried again (times as ISO text)."""
+
+    reason: str
+    code: str
+    message: str
+    current_began: str
+    series_began: str
+    series_count: int
+    next_attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The row, as read. ``paused`` is an operator's wish, ``quarantine`` the app's own."""
+
+    paused: bool = False
+    quarantine: Quarantine | None = None
+    #: Nobody sends a request to ServiceNow before this moment (Retry-After of a 429).
+    not_before: datetime | None = None
+    #: Whether the instance keeps the sys_id that an insert carries; None until a first create has shown it.
+    honours_sys_ids: bool | None = None
+    schema_version: str = ""
+    created_at: datetime | None = None
+    steady_first_at: datetime | None = None
+    steady_last_at: datetime | None = None
+    successive_failures: int = 0
+    rejected_notifications: int = 0
+    etag: str = ""
+
+    @property
+    def may_write(self) -> bool:
+        return not self.paused and self.quarantine is None
+
+
+class Jobs:
+    """Read and change the job."""
+
+    def __init__(self, tables: Tables, clock: Callable[[], datetime] = now) -> None:
+        self._tables = tables
+        self._clock = clock
+        self._cached: tuple[datetime, Job] | None = None
+
+    async def get(self, *, fresh: bool = False) -> Job:
+        at = self._clock()
+        if not fresh and self._cached is not None and at - self._cached[0] < timedelta(seconds=_CACHE_SECONDS):
+            return self._cached[1]
+        found = await self._tables.get(_TABLE, *_KEY)
+        job = Job() if found is None else _from_row(found)
+        self._cached = (at, job)
+        return job
+
+    async def change(self, decide: Callable[[Job], Job | None]) -> Job:
+        """Change the row: ``decide`` sees the present one and returns the new one, or None to leave it."""
+        for _ in range(_ATTEMPTS):
+            before = await self.get(fresh=True)
+            after = decide(before)
+            if after is None or after == before:
+                return before
+            if not before.etag:
+                after = replace(after, created_at=after.created_at or self._clock())
+            try:
+                if before.etag:
+                    etag = await self._tables.replace(_TABLE, _to_row(after), before.etag)
+                else:
+                    etag = await self._tables.insert(_TABLE, _to_row(after))
+            except (Stale, Exists):
+                continue
+            after = replace(after, etag=etag)
+            self._cached = (self._clock(), after)
+            return after
+        raise Stale("the job's row is changed by too many at once")
+
+
+def _to_row(job: Job) -> dict[str, Any]:
+    times = {
+        name: value.isoformat()
+        for name in ("not_before", "created_at", "steady_first_at", "steady_last_at")
+        if (value := getattr(job, name)) is not None
+    }
+    return row(
+        *_KEY,
+        paused=job.paused,
+        quarantine=json.dumps(asdict(job.quarantine)) if job.quarantine else "",
+        honours_sys_ids=job.honours_sys_ids,
+        schema_version=job.schema_version,
+        successive_failures=job.successive_failures,
+        rejected_notifications=job.rejected_notifications,
+        **times,
+    )
+
+
+def _from_row(found: Mapping[str, Any]) -> Job:
+    quarantine = str(found.get("quarantine", ""))
+    return Job(
+        paused=bool(found["paused"]),
+        quarantine=Quarantine(**json.loads(quarantine)) if quarantine else None,
+        not_before=moment(found.get("not_before")),
+        honours_sys_ids=found.get("honours_sys_ids"),
+        schema_version=str(found.get("schema_version", "")),
+        created_at=moment(found.get("created_at")),
+        steady_first_at=moment(found.get("steady_first_at")),
+        steady_last_at=moment(found.get("steady_last_at")),
+        successive_failures=int(found.get("successive_failures", 0)),
+        rejected_notifications=int(found.get("rejected_notifications", 0)),
+        etag=str(found["etag"]),
+    )

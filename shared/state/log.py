@@ -1,0 +1,88 @@
+"""The provisioning log: documents in the shape of Microsoft Graph's ``provisioningObjectSummary``, newest first.
+
+Rows are partitioned by the hour, with keys that count down, so that the newest come first in a plain scan and old partitions
+can be dropped whole. A second table finds the entries of one object.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.state.joins import bucket
+from shared.state.tables import Operation, row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.state.tables import Row, Tables
+
+_TABLE = "log"
+_INDEX = "logindex"
+#: Counts down from the year 2286: milliseconds since 1970 that are ever needed, less the entry's own.
+_END = 10_000_000_000_000
+_HOUR = 3_600_000
+#: A property holds 32 Ki characters.
+_PART = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry: what happened to ``object_id`` at ``at`` under ``change_id``. A replay writes the same row again."""
+
+    at: datetime
+    change_id: str
+    object_id: str
+    document: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        milliseconds = int(self.at.timestamp() * 1000)
+        return f"{(_END - milliseconds) // _HOUR:08d}", f"{_END - milliseconds:014d}-{self.change_id}"
+
+
+class ProvisioningLog:
+    """Write entries and read them back, newest first."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def write(self, entries: Sequence[LogEntry]) -> None:
+        operations, pointers = [], []
+        for entry in entries:
+            text = json.dumps(entry.document, separators=(",", ":"), ensure_ascii=False)
+            parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+            properties = {f"document_{number}": part for number, part in enumerate(parts)}
+            operations.append(Operation("upsert", row(*entry.key, parts=len(parts), **properties)))
+            pointers.append(Operation("upsert", row(bucket(entry.object_id), "|".join((entry.object_id, *entry.key)))))
+        await self._tables.apply(_INDEX, pointers)
+        await self._tables.apply(_TABLE, operations)
+
+    async def page(
+        self, *, size: int, token: dict[str, str] | None, since: datetime | None = None
+    ) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
+        """One page, newest first, and the token of the next one."""
+        condition, parameters = "", {}
+        if since is not None:
+            oldest = _END - int(since.astimezone(UTC).timestamp() * 1000)
+            condition = "PartitionKey le @hour and RowKey le @moment"
+            parameters = {"hour": f"{oldest // _HOUR:08d}", "moment": f"{oldest:014d}~"}
+        rows, following = await self._tables.page(_TABLE, condition, parameters, size=size, token=token)
+        return [_document(found) for found in rows], following
+
+    async def of_object(self, object_id: str, *, limit: int) -> list[dict[str, Any]]:
+        """The newest entries of one object."""
+        condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+        parameters = {"partition": bucket(object_id), "first": f"{object_id}|", "last": f"{object_id}}}"}
+        pointers = await self._tables.query(_INDEX, condition, parameters, limit=limit)
+        keys = [str(found["RowKey"]).split("|") for found in pointers]
+        rows = await self._tables.get_many(_TABLE, [(partition, key) for _, partition, key in keys])
+        return [_document(found) for found in rows if found is not None]
+
+
+def _document(found: Row) -> dict[str, Any]:
+    text = "".join(str(found[f"document_{number}"]) for number in range(int(found["parts"])))
+    document: dict[str, Any] = json.loads(text)
+    return document

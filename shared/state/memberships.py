@@ -1,0 +1,148 @@
+"""Who should be a member of what, and which sys_user_grmember record says so: one row per membership, with an index by user.
+
+``desired`` follows the groups-delta chain in the order (generation, page); ``sys_id`` is the record that we wrote or found, and
+is empty while there is none. The row is leased like a join (see ``leases``). The index row is written first: it may
+name a membership that has no row yet, but never the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from shared.events import now
+from shared.state.joins import bucket
+from shared.state.leases import Intent, Lease, LeasedRows, Taken, moment
+from shared.state.tables import Operation, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from shared.state.tables import Row, Tables
+
+_TABLE = "memberships"
+_INDEX = "memberindex"
+
+
+def _partition(group_id: str) -> str:
+    return f"g-{group_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """One row, as read. ``etag`` is empty for a membership that has none yet."""
+
+    group_id: str
+    user_id: str
+    desired: bool = False
+    generation: int = 0
+    page: int = 0
+    sys_id: str = ""
+    user_sys_id: str = ""
+    group_sys_id: str = ""
+    dirty: bool = False
+    intent: Intent | None = None
+    lease_holder: str = ""
+    lease_until: datetime | None = None
+    etag: str = ""
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.group_id, self.user_id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return _partition(self.group_id), self.user_id
+
+    def to_row(self) -> Row:
+        properties = row(
+            *self.key,
+            desired=self.desired,
+            generation=self.generation,
+            page=self.page,
+            sys_id=self.sys_id,
+            user_sys_id=self.user_sys_id,
+            group_sys_id=self.group_sys_id,
+            dirty=self.dirty,
+            intent=self.intent.to_json() if self.intent else "",
+            lease_holder=self.lease_holder,
+            lease_until=self.lease_until.isoformat() if self.lease_until else "",
+        )
+        if self.etag:
+            properties["etag"] = self.etag
+        return properties
+
+    @classmethod
+    def from_row(cls, properties: Mapping[str, Any]) -> Membership:
+        return cls(
+            group_id=str(properties["PartitionKey"])[2:],
+            user_id=str(properties["RowKey"]),
+            desired=bool(properties.get("desired", False)),
+            generation=int(properties.get("generation", 0)),
+            page=int(properties.get("page", 0)),
+            sys_id=str(properties.get("sys_id", "")),
+            user_sys_id=str(properties.get("user_sys_id", "")),
+            group_sys_id=str(properties.get("group_sys_id", "")),
+            dirty=bool(properties.get("dirty", False)),
+            intent=Intent.from_json(str(properties.get("intent", ""))),
+            lease_holder=str(properties.get("lease_holder", "")),
+            lease_until=moment(properties.get("lease_until")),
+            etag=str(properties.get("etag", "")),
+        )
+
+
+class Memberships:
+    """Read, lease and commit memberships, by group and by user."""
+
+    def __init__(self, tables: Tables, clock: Callable[[], datetime] = now) -> None:
+        self._tables = tables
+        self._leases = LeasedRows(tables, _TABLE, clock)
+
+    async def get_many(self, pairs: Sequence[tuple[str, str]]) -> list[Membership]:
+        """The rows of these (group id, user id) pairs, in order; an empty one where there is none."""
+        rows = await self._tables.get_many(_TABLE, [(_partition(group), user) for group, user in pairs])
+        return [
+            Membership(group, user) if found is None else Membership.from_row(found)
+            for (group, user), found in zip(pairs, rows, strict=True)
+        ]
+
+    async def index(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Make the pairs findable by user. Comes before the rows themselves."""
+        await self._tables.apply(
+            _INDEX, [Operation("upsert", row(bucket(user), f"{user}|{group}")) for group, user in dict.fromkeys(pairs)]
+        )
+
+    async def take(self, memberships: Sequence[Membership], holder: str) -> list[tuple[Membership, Taken]]:
+        taken = await self._leases.take([membership.to_row() for membership in memberships], holder)
+        return [
+            (replace(membership, etag=outcome.lease.etag) if outcome.lease else membership, outcome)
+            for membership, outcome in zip(memberships, taken, strict=True)
+        ]
+
+    async def write(self, memberships: Sequence[tuple[Membership, Lease]], *, keep: bool) -> list[Lease | None]:
+        """Write rows under their leases; None where the lease was lost (the row is then marked dirty)."""
+        results = await self._leases.write([(membership.to_row(), lease) for membership, lease in memberships], keep=keep)
+        lost = [membership.key for (membership, _), lease in zip(memberships, results, strict=True) if lease is None]
+        if lost:
+            await self._leases.mark_dirty(lost)
+        return results
+
+    async def of_user(self, user_id: str) -> list[tuple[str, str]]:
+        """The (group id, user id) pairs that may have a row."""
+        condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+        parameters = {"partition": bucket(user_id), "first": f"{user_id}|", "last": f"{user_id}}}"}
+        rows = await self._tables.query(_INDEX, condition, parameters)
+        return [(str(found["RowKey"]).partition("|")[2], user_id) for found in rows]
+
+    async def of_group(self, group_id: str, *, after: str = "", limit: int = 0) -> list[Membership]:
+        """Rows of a group in the order of user ids, beginning after one of them."""
+        condition = "PartitionKey eq @partition and RowKey gt @after"
+        rows = await self._tables.query(_TABLE, condition, {"partition": _partition(group_id), "after": after}, limit=limit)
+        return [Membership.from_row(found) for found in rows]
+
+    async def unseen(self, group_id: str, generation: int) -> list[Membership]:
+        """Rows of a group that are still desired though a complete round of this generation did not name them."""
+        condition = "PartitionKey eq @partition and desired eq true and generation lt @generation"
+        rows = await self._tables.query(_TABLE, condition, {"partition": _partition(group_id), "generation": generation})
+        return [Membership.from_row(found) for found in rows]

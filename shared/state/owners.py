@@ -1,0 +1,82 @@
+"""Which Entra object owns a ServiceNow record: a row per sys_id, inserted before the first write to it.
+
+Two objects can never write one record: the second claim meets the first. A record that is about to be created is claimed under
+its derived sys_id, so that two objects with the same natural key cannot create it twice either, whether or not the instance
+honours that sys_id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.state.tables import Exists, Operation, row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.state.tables import Tables
+
+_TABLE = "owners"
+
+
+def _partition(table: str, sys_id: str) -> str:
+    return f"{table}-{sys_id[:1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An object wants to own a record."""
+
+    table: str
+    sys_id: str
+    object_id: str
+
+
+class Owners:
+    """Claim records and look up who owns them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def claim(self, claims: Sequence[Claim]) -> list[str]:
+        """Claim records; the result is the owner of each: the claimant itself, or the object that was there first."""
+        operations = [
+            Operation("insert", row(_partition(claim.table, claim.sys_id), claim.sys_id, owner=claim.object_id))
+            for claim in claims
+        ]
+        results = await self._tables.apply(_TABLE, operations)
+        owners: list[str] = []
+        for claim, result in zip(claims, results, strict=True):
+            owner = claim.object_id
+            if isinstance(result, Exists):
+                found = await self._tables.get(_TABLE, _partition(claim.table, claim.sys_id), claim.sys_id)
+                owner = str(found["owner"]) if found else claim.object_id
+            owners.append(owner)
+        return owners
+
+    async def owner(self, table: str, sys_id: str) -> str:
+        """The object that owns a record, or an empty string."""
+        found = await self._tables.get(_TABLE, _partition(table, sys_id), sys_id)
+        return str(found["owner"]) if found else ""
+
+    async def owners(self, table: str, sys_ids: Sequence[str]) -> dict[str, str]:
+        """The owners of several records; records that nobody owns are left out."""
+        rows = await self._tables.get_many(_TABLE, [(_partition(table, sys_id), sys_id) for sys_id in sys_ids])
+        return {sys_id: str(found["owner"]) for sys_id, found in zip(sys_ids, rows, strict=True) if found}
+
+    async def move(self, claim: Claim, former: str) -> bool:
+        """Hand a record over from its former owner; False when it is no longer his."""
+        key = _partition(claim.table, claim.sys_id)
+        found = await self._tables.get(_TABLE, key, claim.sys_id)
+        if found is None or found["owner"] != former:
+            return False
+        await self._tables.replace(_TABLE, row(key, claim.sys_id, owner=claim.object_id), str(found["etag"]))
+        return True
+
+    async def release(self, claim: Claim) -> None:
+        """Give a record up, if the claimant still owns it."""
+        key = _partition(claim.table, claim.sys_id)
+        found = await self._tables.get(_TABLE, key, claim.sys_id)
+        if found is not None and found["owner"] == claim.object_id:
+            await self._tables.delete(_TABLE, key, claim.sys_id)

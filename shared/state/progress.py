@@ -1,0 +1,69 @@
+"""How much of a full round is done: a sum over rows that a replay writes again, one per chunk of a page.
+
+The chain announces each chunk before its message is queued (``queued``), the worker that processed it writes the counts of its
+outcomes over that (``done``). A chunk processed twice counts once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.state.tables import Operation, row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.state.tables import Tables
+
+_TABLE = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Sums of one round: chunks and objects announced and done, and the outcomes by name."""
+
+    chunks: int = 0
+    chunks_done: int = 0
+    objects: int = 0
+    objects_done: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.chunks_done >= self.chunks
+
+
+class ProgressRows:
+    """Announce chunks, mark them done, and add up."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def announce(self, round_key: str, chunks: Sequence[tuple[str, int]]) -> None:
+        """Chunks as (key, number of objects). One that is there already, perhaps done, is left as it is."""
+        operations = [Operation("insert", row(round_key, key, objects=objects, done=False)) for key, objects in chunks]
+        await self._tables.apply(_TABLE, operations)
+
+    async def done(self, round_key: str, key: str, objects: int, outcomes: Mapping[str, int]) -> None:
+        properties = row(round_key, key, objects=objects, done=True, outcomes=json.dumps(dict(outcomes)))
+        await self._tables.upsert(_TABLE, properties)
+
+    async def sum(self, round_key: str) -> Progress:
+        chunks = done = objects = objects_done = 0
+        outcomes: Counter[str] = Counter()
+        for found in await self._tables.query(_TABLE, "PartitionKey eq @round", {"round": round_key}):
+            chunks += 1
+            objects += int(found["objects"])
+            if found["done"]:
+                done += 1
+                objects_done += int(found["objects"])
+                outcomes.update(json.loads(str(found.get("outcomes", "{}"))))
+        return Progress(chunks, done, objects, objects_done, dict(outcomes))
+
+
+def round_key(chain: str, generation: int) -> str:
+    """The partition of one full round of a chain."""
+    return f"{chain}-{generation:010d}"

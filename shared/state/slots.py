@@ -1,0 +1,107 @@
+"""The app-wide share of ServiceNow: as many slots as requests may be in flight over all instances together.
+
+A slot is a row that a worker (one process) leases for a minute and uses for one request after another, so that a busy worker
+pays a storage request a minute and not one per request. A worker without a slot asks for one by a ``want`` row; whoever holds
+more than a fair share gives back what it holds too much when it renews.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.events import now
+from shared.state.leases import moment
+from shared.state.tables import Exists, Operation, Stale, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.state.tables import Row, Tables
+
+_TABLE = "job"
+_PARTITION = "slots"
+#: Length of a slot's lease, in seconds.
+SLOT_SECONDS = 60.0
+_WANT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLease:
+    """One slot in this worker's hands."""
+
+    number: int
+    until: datetime
+    etag: str
+
+
+class Slots:
+    """Take, renew and give back slots for one worker."""
+
+    def __init__(self, tables: Tables, limit: int, worker: str, clock: Callable[[], datetime] = now) -> None:
+        self._tables = tables
+        self._limit = limit
+        self._worker = worker
+        self._clock = clock
+
+    async def take(self, wanted: int, holding: int) -> list[SlotLease]:
+        """Take up to ``wanted`` free slots, not more in all than a fair share while others want some."""
+        at = self._clock()
+        rows = await self._tables.query(_TABLE, "PartitionKey eq @partition", {"partition": _PARTITION})
+        known = {str(found["RowKey"]): found for found in rows}
+        share = self._fair_share(rows, at)
+        taken: list[SlotLease] = []
+        for number in range(self._limit):
+            if len(taken) >= wanted or holding + len(taken) >= share:
+                break
+            found = known.get(f"{number:04d}")
+            if found is not None and _is_held(found, at) and found["worker"] != self._worker:
+                continue
+            if found is not None and _is_held(found, at):
+                continue
+            lease = await self._lease(number, at, "" if found is None else str(found["etag"]))
+            if lease is not None:
+                taken.append(lease)
+        if not taken and not holding:
+            until = (at + timedelta(seconds=_WANT_SECONDS)).isoformat()
+            await self._tables.upsert(_TABLE, row(_PARTITION, f"want-{self._worker}", worker=self._worker, until=until))
+        return taken
+
+    async def renew(self, leases: list[SlotLease]) -> list[SlotLease]:
+        """Renew leases, less those that exceed a fair share while others want slots; lost ones are left out."""
+        at = self._clock()
+        rows = await self._tables.query(_TABLE, "PartitionKey eq @partition", {"partition": _PARTITION})
+        share = self._fair_share(rows, at)
+        await self.give_back(leases[share:])
+        renewed = [await self._lease(lease.number, at, lease.etag) for lease in leases[:share]]
+        return [lease for lease in renewed if lease is not None]
+
+    async def give_back(self, leases: list[SlotLease]) -> None:
+        operations = [
+            Operation("replace", row(_PARTITION, f"{lease.number:04d}", worker="", until=""), lease.etag) for lease in leases
+        ]
+        await self._tables.apply(_TABLE, operations)
+
+    async def _lease(self, number: int, at: datetime, etag: str) -> SlotLease | None:
+        until = at + timedelta(seconds=SLOT_SECONDS)
+        properties = row(_PARTITION, f"{number:04d}", worker=self._worker, until=until.isoformat())
+        try:
+            if etag:
+                return SlotLease(number, until, await self._tables.replace(_TABLE, properties, etag))
+            return SlotLease(number, until, await self._tables.insert(_TABLE, properties))
+        except (Stale, Exists):
+            return None
+
+    def _fair_share(self, rows: list[Row], at: datetime) -> int:
+        """The whole limit for a worker alone; an equal part, at least one, while others hold or want slots."""
+        others = {str(found["worker"]) for found in rows if _is_held(found, at)} - {self._worker, ""}
+        waiting = any(str(found["RowKey"]).startswith("want-") and _is_held(found, at) for found in rows)
+        if not waiting:
+            return self._limit
+        return max(1, self._limit // (len(others) + 1))
+
+
+def _is_held(found: Row, at: datetime) -> bool:
+    until = moment(found.get("until"))
+    return until is not None and until > at

@@ -1,0 +1,1 @@
+"""The ServiceNow client against scripted answers and against the sandbox's instance."""

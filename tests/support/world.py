@@ -1,0 +1,147 @@
+"""A tenant, an instance and the engine in one process, with Azurite between: the queues are pumped by hand.
+
+The pump does what the queue triggers do: take visible messages, hand them to the dispatcher, delete them. It ends when the
+queues are empty, messages that are delayed included, or when a condition holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import TextBase64DecodePolicy
+from azure.storage.queue.aio import QueueServiceClient
+
+from sandbox.instance import InstanceConfig, InstanceServer, seed_references
+from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
+from sandbox.tenant import TenantConfig, TenantServer
+from shared.events import QUEUES
+from shared.provisioning.services import Services
+from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from shared.schema.mapping import Mappings
+
+STATE = "a-secret-of-the-tests"
+
+
+def settings_for(storage: str, tenant: TenantServer, instance: InstanceServer, **extra: str) -> Settings:
+    """The contract's settings for the local servers."""
+    environment = {
+        "AzureWebJobsStorage": storage,
+        "GRAPH_BASE_URL": tenant.url,
+        "GRAPH_ACCESS_TOKEN": "sandbox",
+        "GRAPH_REPLICATION_GRACE": "0",
+        "SERVICENOW_INSTANCE_URL": instance.url,
+        "SERVICENOW_AUTH": "basic",
+        "SERVICENOW_USERNAME": "entra.provisioning",
+        "SERVICENOW_PASSWORD": "provisioning",
+        **extra,
+    }
+    return load_settings(environment)
+
+
+@dataclass(slots=True)
+class World:
+    """Both sides and the engine between them."""
+
+    tenant: TenantServer
+    instance: InstanceServer
+    services: Services
+    queues: QueueServiceClient
+
+    async def pump(self, until: Callable[[], bool] | None = None, *, seconds: float = 60.0, patience: float = 20.0) -> int:
+        """Process messages until the queues are empty (or ``until`` holds); returns how many. Fails after ``seconds``.
+
+        Messages that become visible within ``patience`` seconds are waited for; later ones are left in their queue.
+        """
+        handled = 0
+        deadline = asyncio.get_running_loop().time() + seconds
+        quiet_since: float | None = None
+        while True:
+            if until is not None and until():
+                return handled
+            number = sum(await asyncio.gather(*(self._take(queue) for queue in QUEUES)))
+            handled += number
+            at = asyncio.get_running_loop().time()
+            assert at < deadline, f"the queues are not empty after {seconds} s: {await self.services.queues.lengths(QUEUES)}"
+            if number:
+                quiet_since = None
+                continue
+            if until is None and not any((await self.services.queues.lengths(QUEUES)).values()):
+                return handled
+            quiet_since = quiet_since or at
+            if until is None and at - quiet_since > patience:
+                return handled
+            await asyncio.sleep(0.05)
+
+    async def _take(self, queue: str) -> int:
+        client = self.queues.get_queue_client(queue, message_decode_policy=TextBase64DecodePolicy())
+        try:
+            messages = [m async for m in client.receive_messages(max_messages=16, visibility_timeout=120)]
+        except ResourceNotFoundError:
+            return 0
+        async def one(message: Any) -> None:
+            await self.services.dispatcher.handle(queue, message.content)
+            await client.delete_message(message)
+
+        await asyncio.gather(*(one(message) for message in messages))
+        return len(messages)
+
+    async def cycle(self) -> None:
+        """One tick of the timer and everything that follows from it."""
+        await self.services.operations.tick()
+        await self.pump()
+
+    def rows(self, table: str) -> dict[str, dict[str, str]]:
+        """A table's rows by sys_id, as stored."""
+        return {sys_id: dict(row) for sys_id, row in self.instance.instance.tables[table].rows.items()}
+
+    def user(self, user_name: str) -> dict[str, str] | None:
+        found = [row for row in self.rows("sys_user").values() if row.get("user_name", "").casefold() == user_name.casefold()]
+        assert len(found) <= 1, f"{len(found)} users are called {user_name}"
+        return found[0] if found else None
+
+
+@contextlib.asynccontextmanager
+async def world(
+    storage: str,
+    *,
+    users: int = 0,
+    groups: int = 0,
+    tenant: TenantConfig | None = None,
+    instance: InstanceConfig | None = None,
+    mappings: Mappings | None = None,
+    **extra: str,
+) -> AsyncIterator[World]:
+    """Start both servers on free ports and the engine on fresh storage."""
+    config = replace(tenant or TenantConfig(), users=users, groups=groups)
+    async with TenantServer(config, port=0) as source, InstanceServer(instance or InstanceConfig(), port=0) as target:
+        seed_references(
+            target.instance, departments=DEPARTMENTS, locations=LOCATIONS, companies=COMPANIES, cost_centers=COST_CENTERS
+        )
+        services = Services(settings_for(storage, source, target, **extra), mappings=mappings)
+        queues = QueueServiceClient.from_connection_string(storage)
+        try:
+            await _wipe(services, queues)
+            yield World(source, target, services, queues)
+        finally:
+            await services.aclose()
+            await queues.close()
+
+
+async def _wipe(services: Services, queues: QueueServiceClient) -> None:
+    """Empty the storage that an earlier test used."""
+    from shared.state.tables import TABLES
+
+    for queue in QUEUES:
+        with contextlib.suppress(ResourceNotFoundError):
+            await queues.get_queue_client(queue).clear_messages()
+    for table in TABLES:
+        for found in await services.tables.query(table, select=["PartitionKey"]):
+            await services.tables.delete(table, found["PartitionKey"], found["RowKey"])
