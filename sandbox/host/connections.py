@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from azure.identity.aio import DefaultAzureCredential
+    from azure.storage.queue.aio import QueueClient
 
 Service = Literal["queue", "table"]
 
@@ -94,3 +96,11 @@ class StorageConnections:
             options = {"managed_identity_client_id": client_id} if client_id else {}
             self._credentials[connection] = DefaultAzureCredential(**options)
         return self._credentials[connection]
+
+
+async def create_queue_if_absent(queue: QueueClient) -> None:
+    """Create a queue; that somebody else was first is fine."""
+    try:
+        await queue.create_queue()
+    except ResourceExistsError:
+        return

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import ResourceNotFoundError
 
+from sandbox.host.connections import create_queue_if_absent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -47,7 +49,7 @@ class QueueOutputs:
         try:
             await queue.send_message(text)
         except ResourceNotFoundError:
-            await queue.create_queue()
+            await create_queue_if_absent(queue)
             await queue.send_message(text)
         self._enqueued(output.connection, output.queue_name)
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
+from sandbox.host.connections import create_queue_if_absent
 from sandbox.host.leased_message import LeasedMessage
 from sandbox.host.runtime import Datum
 from sandbox.host.supervision import Backoff, supervise
@@ -92,7 +93,7 @@ class QueueListener:
 
     async def _poll(self) -> None:
         if not self._queue_exists:
-            await _create(self._queue)
+            await create_queue_if_absent(self._queue)
             self._queue_exists = True
         messages = await self._receive()
         for message in messages:
@@ -178,7 +179,7 @@ class QueueListener:
         try:
             await poison.send_message(message.content)
         except ResourceNotFoundError:
-            await _create(poison)
+            await create_queue_if_absent(poison)
             await poison.send_message(message.content)
         await leased.delete()
 
@@ -208,13 +209,6 @@ def decode_body(content: str, *, base64_encoded: bool) -> str:
         return base64.b64decode(content, validate=True).decode("utf-8", errors="replace")
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"not base64: {error}") from error
-
-
-async def _create(queue: QueueClient) -> None:
-    try:
-        await queue.create_queue()
-    except ResourceExistsError:
-        return
 
 
 def _trigger_metadata(message: QueueMessage, body: str) -> dict[str, Datum]:

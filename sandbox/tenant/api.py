@@ -163,7 +163,11 @@ def _check_step(step: Any) -> None:
         raise bad_request(f"Batch request {step['id']} has no valid method.")
     if not isinstance(url, str) or "://" in url.partition("?")[0] or "$batch" in url:
         raise bad_request(f"Batch request {step['id']} needs a relative URL.")
-    headers = step.get("headers") or {}
+    headers, needed = step.get("headers") or {}, step.get("dependsOn") or []
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise bad_request(f"The headers of batch request {step['id']} are not an object of strings.")
+    if not isinstance(needed, list):
+        raise bad_request(f"The dependsOn of batch request {step['id']} is not a list of ids.")
     if "body" in step and not any(name.lower() == "content-type" for name in headers):
         raise bad_request(f"Write request id : {step['id']} does not contain Content-Type header or body.")
 

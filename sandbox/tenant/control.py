@@ -120,10 +120,12 @@ class Control:
 
     def _posts(self, wanted: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
         if "replay" in wanted:
-            last = list(self._notifier.delivered)[-int(wanted["replay"]) :]
+            last = list(self._notifier.delivered)[-_number(wanted["replay"]) :]
             return [(post.url, list(post.items)) for post in last]
         held = self._addressed(wanted)
         if "value" in wanted:
+            if not isinstance(wanted["value"], list):
+                raise bad_request("'value' takes a list of notifications.")
             return [(one.notification_url, wanted["value"]) for one in held[:1]]
         change_type = wanted.get("changeType", "updated")
         if change_type not in _CHANGE_TYPES:
@@ -134,7 +136,7 @@ class Control:
             if subject is not None and subject.kind is not one.kind:
                 continue
             object_id = subject.id if subject else str(wanted.get("objectId", ""))
-            items = [self._notifier.item(one, one.kind, object_id, change_type) for _ in range(int(wanted.get("count", 1)))]
+            items = [self._notifier.item(one, one.kind, object_id, change_type) for _ in range(_number(wanted.get("count", 1)))]
             if "clientState" in wanted:
                 items = [item | {"clientState": wanted["clientState"]} for item in items]
             posts.append((one.notification_url, items))
@@ -152,6 +154,12 @@ class Control:
 
 def _count(subjects: list[Any], state: State) -> int:
     return sum(1 for subject in subjects if subject.state is state)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise bad_request(f"A number above 0 is needed, not {value!r}.")
+    return value
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:

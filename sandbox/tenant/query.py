@@ -55,7 +55,10 @@ def shape_of(options: Mapping[str, str], headers: Mapping[str, str]) -> Shape:
     if "levels" in nested:
         if headers.get("consistencylevel") != "eventual":
             raise bad_request("$expand with $levels requires the header ConsistencyLevel: eventual.")
-        levels = _MOST_LEVELS if nested["levels"] == "max" else int(nested["levels"])
+        wanted = str(_MOST_LEVELS) if nested["levels"] == "max" else nested["levels"]
+        if not wanted.isdigit() or not 1 <= int(wanted) <= _MOST_LEVELS:
+            raise bad_request(f"$levels takes a number from 1 to {_MOST_LEVELS}, or max.")
+        levels = int(wanted)
     return Shape(select, levels, selected(nested.get("select")))
 
 

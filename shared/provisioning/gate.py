@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from shared.errors import ThrottledError
 from shared.events import now
 from shared.servicenow.gate import AdaptiveGate
+from shared.state.slots import SLOT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from shared.state.job import Job, Jobs
     from shared.state.slots import SlotLease, Slots
 
-#: A slot is lent only while its lease outlasts the longest request (45 s), in seconds.
-_REQUEST_SECONDS = 46.0
+#: How often a busy worker renews its slots, in seconds: several times within a lease (``SLOT_SECONDS``).
+_RENEW = 6.0
 #: How long a worker without any slot looks for one before its event goes back to the queue, in seconds.
 _PATIENCE = 5.0
 _LOOK_AGAIN = 0.25
 #: Unused slots are given back after this time, in seconds, so that other workers need not wait for the lease to end.
-_IDLE = 5.0
+_IDLE = 3.0
 #: A shorter Retry-After than this is a matter of the worker that received it, in seconds.
 _SHARED_PAUSE = 3.0
 
@@ -46,11 +47,12 @@ class SharedGate:
         self._clock = clock
         self._local = AdaptiveGate(limit)
         self._free: list[SlotLease] = []
-        self._lent = 0
+        self._lent: list[SlotLease] = []
         self._taking = asyncio.Lock()
         self._returned = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._used_at = clock()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -61,11 +63,7 @@ class SharedGate:
             try:
                 yield
             finally:
-                self._lent -= 1
-                self._free.append(lease)
-                async with self._returned:
-                    self._returned.notify()
-                self._plan_to_give_back()
+                await self._take_back(lease.number)
 
     def slow_down(self, retry_after: float | None) -> None:
         """The instance complained; a long Retry-After is shared with all workers."""
@@ -78,8 +76,8 @@ class SharedGate:
 
     async def aclose(self) -> None:
         """Give everything back."""
-        if self._idle is not None:
-            self._idle.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
         for task in list(self._tasks):
             task.cancel()
         free, self._free = self._free, []
@@ -120,21 +118,48 @@ class SharedGate:
                 await asyncio.sleep(_LOOK_AGAIN)
 
     def _lend(self) -> SlotLease | None:
-        """Lend a free slot whose lease lasts long enough."""
+        """Lend a free slot whose lease still runs."""
         at = self._clock()
-        for index, lease in enumerate(self._free):
-            if lease.until - at > timedelta(seconds=_REQUEST_SECONDS):
-                self._lent += 1
-                return self._free.pop(index)
+        while self._free:
+            lease = self._free.pop()
+            if lease.until > at:
+                self._lent.append(lease)
+                self._used_at = at
+                return lease
         return None
 
+    async def _take_back(self, number: int) -> None:
+        self._used_at = self._clock()
+        for index, lease in enumerate(self._lent):
+            if lease.number == number:
+                self._free.append(self._lent.pop(index))
+                break
+        async with self._returned:
+            self._returned.notify()
+
     async def _refill(self) -> None:
-        """Renew free slots that run out, and take more up to the worker's share."""
-        stale, self._free = self._free, []
-        if stale:
-            self._free.extend(await self._slots.renew(stale))
-        if not self._free:
-            self._free.extend(await self._slots.take(self._limit - self._lent, self._lent))
+        """Take as many slots as may be had."""
+        self._free.extend(await self._slots.take(self._limit - len(self._lent), len(self._lent)))
+        if self._keeper is None or self._keeper.done():
+            self._keeper = self._spawn(self._keep())
+
+    async def _keep(self) -> None:
+        """Renew what is in use, give back what is not; ends when nothing is left."""
+        while self._free or self._lent:
+            await asyncio.sleep(_RENEW / 2 if self._lent else _IDLE)
+            if not self._lent and self._clock() - self._used_at >= timedelta(seconds=_IDLE):
+                free, self._free = self._free, []
+                await self._slots.give_back(free)
+            elif any(
+                lease.until - self._clock() < timedelta(seconds=SLOT_SECONDS - _RENEW) for lease in (*self._lent, *self._free)
+            ):
+                await self._renew()
+
+    async def _renew(self) -> None:
+        """Renew all; a slot in use that was lost is simply not lent again, its request goes on."""
+        renewed = {lease.number: lease for lease in await self._slots.renew([*self._lent, *self._free])}
+        self._lent = [renewed.get(lease.number, lease) for lease in self._lent]
+        self._free = [renewed[lease.number] for lease in self._free if lease.number in renewed]
 
     async def _wait_for_return(self) -> None:
         async with self._returned:
@@ -143,20 +168,11 @@ class SharedGate:
             except TimeoutError:
                 return
 
-    def _plan_to_give_back(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._give_back_unused)
-
-    def _give_back_unused(self) -> None:
-        if self._lent == 0 and self._free:
-            free, self._free = self._free, []
-            self._spawn(self._slots.give_back(free))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finish)
+        return task
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         """A failure to share a pause or give back a slot costs time, nothing else: leases end by themselves."""

@@ -20,6 +20,28 @@ from .faults import Cursor, Fault, SchemaFaults
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = [
+    "AttributeDefinition",
+    "AttributeMapping",
+    "AttributeType",
+    "DirectoryDefinition",
+    "Fault",
+    "Filter",
+    "FilterClause",
+    "FilterGroup",
+    "FlowBehavior",
+    "MappingSource",
+    "Metadata",
+    "ObjectDefinition",
+    "ObjectMapping",
+    "SchemaFaults",
+    "SynchronizationRule",
+    "SynchronizationSchema",
+    "load_document",
+    "parse_schema",
+    "to_json",
+]
+
 type AttributeType = Literal["String", "Integer", "Reference", "Binary", "Boolean", "DateTime"]
 type Mutability = Literal["ReadWrite", "ReadOnly", "Immutable", "WriteOnly"]
 type SourceType = Literal["Attribute", "Constant", "Function"]

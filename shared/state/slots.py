@@ -1,7 +1,7 @@
 """The app-wide share of ServiceNow: as many slots as requests may be in flight over all instances together.
 
-A slot is a row that a worker (one process) leases for a minute and uses for one request after another, so that a busy worker
-pays a storage request a minute and not one per request. A worker without a slot asks for one by a ``want`` row; whoever holds
+A slot is a row that a worker (one process) leases for some seconds, renews while it is busy, and uses for one request after
+another. A worker that dies gives its slots back by not renewing them. A worker without a slot asks for one by a ``want`` row; whoever holds
 more than a fair share gives back what it holds too much when it renews.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TABLE = "job"
 _PARTITION = "slots"
 #: Length of a slot's lease, in seconds.
-SLOT_SECONDS = 60.0
+SLOT_SECONDS = 20.0
 _WANT_SECONDS = 15.0
 
 
@@ -56,8 +56,6 @@ class Slots:
             if len(taken) >= wanted or holding + len(taken) >= share:
                 break
             found = known.get(f"{number:04d}")
-            if found is not None and _is_held(found, at) and found["worker"] != self._worker:
-                continue
             if found is not None and _is_held(found, at):
                 continue
             lease = await self._lease(number, at, "" if found is None else str(found["etag"]))

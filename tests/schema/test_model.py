@@ -241,3 +241,20 @@ def test_the_default_schema_is_in_graphs_shape() -> None:
     active = next(one for one in mappings[0]["attributeMappings"] if one["targetAttributeName"] == "active")
     keys = [parameter["key"] for parameter in active["source"]["parameters"]]
     assert keys == ["source", "switchValue", "switchValue", "switchValue", "switchValue"]
+
+
+def test_graphs_documented_skeleton_is_refused_with_readable_faults() -> None:
+    mappings = [{"sourceObjectName": "User", "targetObjectName": "User", "attributeMappings": [{"source": {}}, {}]}, {}]
+    rule = {"name": "USER_TO_USER", "sourceDirectoryName": "Azure Active Directory", "targetDirectoryName": "Salesforce"}
+    document = {
+        "directories": [{"name": "Azure Active Directory", "objects": [{"name": "User", "attributes": []}]}, {"objects": [{}]}],
+        "synchronizationRules": [rule | {"objectMappings": mappings}, {}],
+    }
+    with pytest.raises(SchemaFaults) as caught:
+        parse_schema(document)
+    paths = {fault.path for fault in caught.value.faults}
+    assert {
+        f"{USERS}.attributeMappings[0].source.name",
+        "$.directories[1].name",
+        "$.synchronizationRules[1].sourceDirectoryName",
+    } <= paths

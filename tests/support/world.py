@@ -61,24 +61,28 @@ class World:
         Messages that become visible within ``patience`` seconds are waited for; later ones are left in their queue.
         """
         handled = 0
-        deadline = asyncio.get_running_loop().time() + seconds
-        quiet_since: float | None = None
-        while True:
-            if until is not None and until():
-                return handled
-            number = sum(await asyncio.gather(*(self._take(queue) for queue in QUEUES)))
-            handled += number
-            at = asyncio.get_running_loop().time()
-            assert at < deadline, f"the queues are not empty after {seconds} s: {await self.services.queues.lengths(QUEUES)}"
-            if number:
-                quiet_since = None
-                continue
-            if until is None and not any((await self.services.queues.lengths(QUEUES)).values()):
-                return handled
-            quiet_since = quiet_since or at
-            if until is None and at - quiet_since > patience:
-                return handled
-            await asyncio.sleep(0.05)
+        loop = asyncio.get_running_loop()
+        deadline, active_at = loop.time() + seconds, loop.time()
+        running: dict[str, asyncio.Task[int]] = {}
+        try:
+            while until is None or not until():
+                for queue in QUEUES:
+                    if queue not in running:
+                        running[queue] = loop.create_task(self._take(queue))
+                done, _ = await asyncio.wait(running.values(), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+                for queue, task in list(running.items()):
+                    if task in done:
+                        number = running.pop(queue).result()
+                        handled += number
+                        active_at = loop.time() if number else active_at
+                busy = any(not task.done() for task in running.values())
+                lengths = {} if busy or until is not None else await self.services.queues.lengths(QUEUES)
+                if until is None and not busy and (not any(lengths.values()) or loop.time() - active_at > patience):
+                    return handled
+                assert loop.time() < deadline, f"the queues are not empty after {seconds} s: {lengths}"
+            return handled
+        finally:
+            await asyncio.gather(*running.values(), return_exceptions=True)
 
     async def _take(self, queue: str) -> int:
         client = self.queues.get_queue_client(queue, message_decode_policy=TextBase64DecodePolicy())
@@ -86,6 +90,7 @@ class World:
             messages = [m async for m in client.receive_messages(max_messages=16, visibility_timeout=120)]
         except ResourceNotFoundError:
             return 0
+
         async def one(message: Any) -> None:
             await self.services.dispatcher.handle(queue, message.content)
             await client.delete_message(message)
@@ -100,7 +105,7 @@ class World:
 
     def rows(self, table: str) -> dict[str, dict[str, str]]:
         """A table's rows by sys_id, as stored."""
-        return {sys_id: dict(row) for sys_id, row in self.instance.instance.tables[table].rows.items()}
+        return {row["sys_id"]: dict(row) for row in self.instance.instance.table(table).rows()}
 
     def user(self, user_name: str) -> dict[str, str] | None:
         found = [row for row in self.rows("sys_user").values() if row.get("user_name", "").casefold() == user_name.casefold()]

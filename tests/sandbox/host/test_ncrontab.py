@@ -43,7 +43,7 @@ def test_an_occurrence_is_later_than_the_moment_even_by_less_than_a_second() -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "* * * *", "* * * * * * *", "60 * * * * *", "0 0 24 * * *", "0 0 0 0 * *", "0 0 0 1 13 *", "0 0 0 * * 7", 
+    ["", "* * * *", "* * * * * * *", "60 * * * * *", "0 0 24 * * *", "0 0 0 0 * *", "0 0 0 1 13 *", "0 0 0 * * 7",
      "0 0 0 * * Foo", "0 5-1 * * * *", "0 */0 * * * *", "0 ? * * * *", "00:05:00", "0 0 0 30 2 *", "0 -5 * * * *", "0 , * * * *"],
 )  # fmt: skip
 def test_what_is_no_schedule_or_never_occurs_is_refused(text: str) -> None:

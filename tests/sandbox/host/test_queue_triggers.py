@@ -160,7 +160,7 @@ async def test_listeners_outlive_their_storage(tmp_path: Path) -> None:
         async with story.host() as host:
             story.send({"do": "ok", "turn": 1})
             await until(lambda: len(story.records("work", "ended")) == 1)
-            storage.stop()
+            storage.kill()
             await until(lambda: "trying again in" in host.logs())
             storage.start()
             story.send({"do": "ok", "turn": 2})

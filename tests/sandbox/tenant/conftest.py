@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,8 +27,10 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts a tenant, and a client that has a token for it."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(config: TenantConfig | None = None, **extra: Clock) -> tuple[TenantServer, httpx.AsyncClient]:
-            server = await stack.enter_async_context(TenantServer(config or TenantConfig(), **extra))
+        async def start(
+            config: TenantConfig | None = None, *, clock: Callable[[], float] = time.time
+        ) -> tuple[TenantServer, httpx.AsyncClient]:
+            server = await stack.enter_async_context(TenantServer(config or TenantConfig(), clock=clock))
             client = httpx.AsyncClient(base_url=server.url, headers={"Authorization": "Bearer test"}, timeout=20)
             return server, await stack.enter_async_context(client)
 

@@ -64,17 +64,20 @@ async def test_a_replica_shows_memberships_and_managers_as_they_were(serve: Serv
 async def test_a_delta_link_of_a_lagging_replica_still_reports_every_change(serve: Serve, clock: Clock) -> None:
     server, client = await serve(LAGGING, clock=clock)
     _, link, _ = await drain(client, "/users/delta?$select=displayName")
-    made, seen, missed_at_once = set(), set(), 0
+    made: list[str] = []
+    seen: list[str] = []
+    missed_at_once = 0
     for number in range(30):
         clock.now += 3
         new = server.tenant.create_user(userPrincipalName=f"u{number}@contoso.com")
-        made.add(new)
+        made.append(new)
         items, link, _ = await drain(client, link)
-        seen |= {item["id"] for item in items}
+        seen += [item["id"] for item in items]
         missed_at_once += new not in seen
     clock.now += 20
     items, _, _ = await drain(client, link)
-    assert seen | {item["id"] for item in items} == made
+    # Once each: a replica that is behind the token does not move the token back.
+    assert seen + [item["id"] for item in items] == made
     assert missed_at_once > 0
 
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 async def test_the_sdk_reads_delta_writes_members_and_subscribes(serve: Serve, webhook: Webhook) -> None:
     from kiota_abstractions.authentication import AnonymousAuthenticationProvider
     from kiota_abstractions.base_request_configuration import RequestConfiguration
-    from msgraph import GraphRequestAdapter, GraphServiceClient
     from msgraph.generated.models.reference_create import ReferenceCreate
     from msgraph.generated.models.subscription import Subscription
     from msgraph.generated.users.delta.delta_request_builder import DeltaRequestBuilder
+    from msgraph.graph_request_adapter import GraphRequestAdapter
+    from msgraph.graph_service_client import GraphServiceClient
 
     server, _ = await serve(TenantConfig(users=5, user_delta_page=3))
     async with httpx.AsyncClient(headers={"Authorization": "Bearer test"}) as http:

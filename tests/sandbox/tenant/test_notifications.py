@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sandbox.tenant import DeliveryRules, Faults, TenantConfig
@@ -24,6 +25,14 @@ async def subscribe(client: httpx.AsyncClient, webhook: Webhook, **changes: Any)
     return str(response.json()["id"])
 
 
+def _more_than(webhook: Webhook, object_id: str, told: int) -> bool:
+    return len(webhook.about(object_id)) > told
+
+
+def _announced(webhook: Webhook, event: str) -> bool:
+    return any(item["lifecycleEvent"] == event for item in webhook.items)
+
+
 async def test_each_deed_is_told_as_graph_tells_it(serve: Serve, webhook: Webhook) -> None:
     server, client = await serve(TenantConfig(faults=SOON))
     await subscribe(client, webhook)
@@ -34,9 +43,10 @@ async def test_each_deed_is_told_as_graph_tells_it(serve: Serve, webhook: Webhoo
         lambda: server.tenant.delete(ann),
         lambda: server.tenant.restore(ann),
     ):
+        await until(lambda: server.notifier.pending == 0, "silence before the deed")
         told = len(webhook.about(ann))
         deed()
-        await until(lambda told=told: len(webhook.about(ann)) > told, "a notification of the deed")
+        await until(partial(_more_than, webhook, ann, told), "a notification of the deed")
     server.tenant.delete(ann)
     server.tenant.purge(ann)
     await until(lambda: len(webhook.about(ann)) == 7, "the purge")
@@ -198,7 +208,7 @@ async def test_lifecycle_events_are_sent_on_demand_and_removal_removes(serve: Se
     for event in ("missed", "subscriptionRemoved"):
         response = await client.post(f"{server.control_url}/lifecycle", json={"event": event, "subscriptionId": subscription})
         assert response.json() == {"announced": 1}
-        await until(lambda event=event: any(item["lifecycleEvent"] == event for item in webhook.items), event)
+        await until(partial(_announced, webhook, event), event)
     assert (await client.get("/subscriptions")).json()["value"] == []
     assert (await client.post(f"{server.control_url}/lifecycle", json={"event": "nonsense"})).status_code == 400
 

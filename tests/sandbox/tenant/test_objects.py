@@ -142,7 +142,15 @@ async def test_filters_select_what_they_say(serve: Serve, text: str, expected: s
 
 
 @pytest.mark.parametrize(
-    "query", ["$filter=endswith(mail,'x')", "$select=nonsense", "$top=1000", "$expand=photo", "$filter=x eq '1'"]
+    "query",
+    [
+        "$filter=endswith(mail,'x')",
+        "$select=nonsense",
+        "$top=1000",
+        "$expand=photo",
+        "$expand=manager($levels=max)",
+        "$filter=x eq '1'",
+    ],
 )
 async def test_options_that_graph_does_not_know_are_refused(serve: Serve, query: str) -> None:
     _, client = await serve()

@@ -6,12 +6,11 @@ import pytest
 
 from sandbox.tenant import Faults, TenantConfig
 
-from .support import Clock
-
 if TYPE_CHECKING:
     import httpx
 
     from .conftest import Serve
+    from .support import Clock
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ async def test_a_small_tenant_gives_3500_units_and_more_after_a_while(serve: Ser
     server, client = await serve(clock=clock)
     group = server.tenant.create_group("G")
     link = f"/groups/{group}/transitiveMembers"
-    answers = []
+    answers: list[dict[str, Any]] = []
     for _ in range(35):
         answers += (await batch(client, *[get(str(n), link) for n in range(20)])).values()
     assert [answer["status"] for answer in answers] == [200] * 700
@@ -152,6 +151,8 @@ async def test_a_part_waits_for_what_it_depends_on_and_fails_with_it(serve: Serv
         [{"id": "1", "method": "POST", "url": "/users", "body": {}}],
         [{"method": "GET", "url": "/users"}],
         [get("1", "/$batch")],
+        [get("1", "/users", headers=["Accept"])],
+        [get("1", "/users", dependsOn="2")],
         "nonsense",
     ],
 )
