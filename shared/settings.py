@@ -56,6 +56,14 @@ SETTING_NAMES: tuple[str, ...] = (
     "ALERT_WEBHOOK_URL",
 )
 
+#: Azurite's well-known account on its default ports: public, and the same on every machine (Azurite docs).
+DEVELOPMENT_STORAGE = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
+    "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
 _UNRESOLVED = "@Microsoft.KeyVault("
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-]+")
 _OBJECT_ID = re.compile(r"[0-9A-Za-z\-]{1,64}")
@@ -258,6 +266,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 def _storage(read: _Reader) -> Storage:
     connection = read.text("AzureWebJobsStorage")
+    if connection.rstrip(";").casefold() == "usedevelopmentstorage=true":
+        # The host and .NET know this abbreviation, the Python SDKs do not.
+        connection = DEVELOPMENT_STORAGE
     if connection:
         return Storage(connection_string=connection)
     account = read.text("AzureWebJobsStorage__accountName")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -68,7 +69,11 @@ async def run(args: Namespace) -> int:
             for name, function in sorted(host.functions.items()):
                 print(f"  {name}: {type(function.trigger).__name__}")
             print(f"{READY_LINE}{host.url}", flush=True)
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # An app has no hook in which to close its clients; that they are open when the process ends is no news.
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     except IndexingError as error:
         print(f"The app in {app_dir} cannot be loaded:\n  {error}\n{error.trace}", file=sys.stderr)
         return 1

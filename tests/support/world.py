@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ from azure.storage.queue import TextBase64DecodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
 from sandbox.instance import InstanceConfig, InstanceServer, seed_references
+from sandbox.instance.access import SYSTEM
 from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
 from sandbox.tenant import TenantConfig, TenantServer
 from shared.events import QUEUES
 from shared.provisioning.services import Services
 from shared.settings import Settings, load_settings
+from shared.state.tables import TABLES, Operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -105,7 +108,15 @@ class World:
 
     def rows(self, table: str) -> dict[str, dict[str, str]]:
         """A table's rows by sys_id, as stored."""
-        return {row["sys_id"]: dict(row) for row in self.instance.instance.table(table).rows()}
+        return {row["sys_id"]: defaultdict(str, row) for row in self.instance.instance.table(table).rows()}
+
+    def insert(self, table: str, **values: str) -> str:
+        """A record made by hand in ServiceNow; returns its sys_id."""
+        return str(self.instance.instance.insert(table, values, SYSTEM)["sys_id"])
+
+    def requests(self) -> int:
+        """HTTP requests that ServiceNow has received."""
+        return sum(self.instance.service.counters.http.values())
 
     def user(self, user_name: str) -> dict[str, str] | None:
         found = [row for row in self.rows("sys_user").values() if row.get("user_name", "").casefold() == user_name.casefold()]
@@ -142,11 +153,12 @@ async def world(
 
 async def _wipe(services: Services, queues: QueueServiceClient) -> None:
     """Empty the storage that an earlier test used."""
-    from shared.state.tables import TABLES
-
     for queue in QUEUES:
         with contextlib.suppress(ResourceNotFoundError):
             await queues.get_queue_client(queue).clear_messages()
-    for table in TABLES:
-        for found in await services.tables.query(table, select=["PartitionKey"]):
-            await services.tables.delete(table, found["PartitionKey"], found["RowKey"])
+
+    async def empty(table: str) -> None:
+        rows = await services.tables.query(table, select=["PartitionKey"])
+        await services.tables.apply(table, [Operation("delete", row) for row in rows])
+
+    await asyncio.gather(*(empty(table) for table in TABLES))
