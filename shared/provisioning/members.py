@@ -207,7 +207,7 @@ class Members:
             case.found = tuple(sorted(found.get((_group_sys_id(case), _user_sys_id(case)), ())))
             if case.verb == "check":
                 wanted = _is_wanted(case)
-                case.verb = ("keep" if case.found else "add") if wanted else ("remove" if case.found else "keep")
+                case.verb = "remove" if not wanted else "keep" if case.found else "add"
             if case.verb == "add" and case.found:
                 case.result = "matched"
             if case.verb == "remove" and await self._belongs_to_another(case):

@@ -77,7 +77,6 @@ class Work:
     raw: Mapping[str, Any] | None = None
     read_at: datetime | None = None
     presence: Literal["unread", "present", "softDeleted", "gone", "unknown"] = "unread"
-    is_snapshot: bool = False
     display: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
     decision: Decision = "nothing"

@@ -83,6 +83,10 @@ class Join:
         """Whether the record stands for the object, so that others may refer to it."""
         return bool(self.sys_id) and self.state in {"linked", "disabled"}
 
+    def is_held(self, at: datetime) -> bool:
+        """Whether somebody may be acting on the object at this moment."""
+        return bool(self.lease_holder) and self.lease_until is not None and self.lease_until > at
+
     def to_row(self) -> Row:
         properties = row(
             *self.key,

@@ -1,8 +1,8 @@
 """The app-wide share of ServiceNow: as many slots as requests may be in flight over all instances together.
 
 A slot is a row that a worker (one process) leases for some seconds, renews while it is busy, and uses for one request after
-another. A worker that dies gives its slots back by not renewing them. A worker without a slot asks for one by a ``want`` row; whoever holds
-more than a fair share gives back what it holds too much when it renews.
+another. A worker that dies gives its slots back by not renewing them. A worker without a slot asks for one by a ``want``
+row; whoever holds more than a fair share gives back what it holds too much when it renews.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""The objects of one message on their way together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from shared.events import Kind, ObjectsChanged, ObjectsSnapshot
+    from shared.provisioning.deciding import Verdict
+    from shared.provisioning.work import Work
+    from shared.schema.expressions import EvaluationContext
+    from shared.schema.mapping import ObjectMapping
+
+
+@dataclass(slots=True)
+class Batch:
+    """The works of one event and what they share. ``crossed``: taken over together with somebody's intent."""
+
+    event: ObjectsChanged | ObjectsSnapshot
+    mapping: ObjectMapping
+    works: list[Work]
+    started: datetime
+    context: EvaluationContext
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    crossed: list[str] = field(default_factory=list)
+    roles: Mapping[str, tuple[str, ...]] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.event.kind
+
+    @property
+    def open(self) -> list[Work]:
+        """Works without an outcome yet."""
+        return [work for work in self.works if work.is_open]
+
+    @property
+    def decided(self) -> list[Work]:
+        """Open works of which it is known what should become of their records."""
+        return [work for work in self.works if work.is_open and work.object_id in self.verdicts]

@@ -1,0 +1,141 @@
+"""One owner for a record: claims before writes, takeovers, and the sys_ids of new records.
+
+A new record carries a sys_id derived from its table and natural key, claimed first. So a replayed create meets its own record,
+and two objects with one natural key meet each other's claim, before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from shared.errors import AmbiguousMatchError, ProvisioningError, RetryableError
+from shared.events import PairsDue, chunks
+from shared.provisioning.matching import natural_key
+from shared.provisioning.work import Outcome
+from shared.servicenow.sys_ids import derived_sys_id
+from shared.servicenow.writes import Delete, Insert, Write
+from shared.state.owners import Claim
+from shared.state.tables import Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.events import Kind
+    from shared.provisioning.batch import Batch
+    from shared.provisioning.services import Services
+    from shared.provisioning.work import Work
+
+log = logging.getLogger("provisioning.claiming")
+
+_LOOK_AGAIN = 5.0
+
+
+async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work]) -> None:
+    """Own the records that were matched; a record of another object passes over only if that one has no right to it any more."""
+    table = batch.mapping.table
+    claims = [Claim(table, work.record["sys_id"], work.object_id) for work in matched if work.record is not None]
+    for work, claim, owner in zip(matched, claims, await services.owners.claim(claims), strict=True):
+        taken = "taken" if owner == work.object_id else await _take_over(services, batch.kind, claim, owner)
+        if taken == "taken":
+            work.is_new_link = True
+        elif taken == "busy":
+            work.end(Outcome("retried", again=_LOOK_AGAIN))
+        else:
+            error = AmbiguousMatchError(
+                f"record {claim.sys_id} of {table} is linked to another Entra object, {owner}",
+                code="DuplicateSourceEntries",
+                recommended_action="Give the two objects different values of the matching attribute, or remove one link.",
+            )
+            work.note("EntryImportByJoiningProperty", "matching", "failure", error.reason, errorCode=error.code)
+            work.end(Outcome("escrowed", "other", "failure", error))
+
+
+async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> Literal["taken", "refused", "busy"]:
+    """A rehire: the record of an object that is deleted, unassigned or gone passes to the new one."""
+    join = await services.joins.get(kind, former)
+    if join.is_held(services.clock()):
+        return "busy"
+    if join.sys_id == claim.sys_id and join.is_linked:
+        return "refused"
+    try:
+        if join.sys_id == claim.sys_id:
+            await services.joins.retire(join)
+        if not await services.owners.move(claim, former):
+            return "busy"
+    except Stale:
+        return "busy"
+    log.warning("record %s passes from %s to %s", claim.sys_id, former, claim.object_id)
+    pairs = await services.memberships.of_user(former) if kind == "user" else []
+    await services.queues.send_all(PairsDue(pairs=tuple(part), reason="released") for part in chunks(sorted(pairs)))
+    return "taken"
+
+
+async def claim_new(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:
+    """Give each insert its derived sys_id, claimed; works that have to wait for another object end here."""
+    table = batch.mapping.table
+    inserts = [work for work, write in acting if isinstance(write, Insert)]
+    claims = [
+        Claim(table, derived_sys_id(table, *natural_key(work, batch.mapping, batch.context)), work.object_id) for work in inserts
+    ]
+    sys_ids: dict[str, str] = {}
+    for work, claim, owner in zip(inserts, claims, await services.owners.claim(claims), strict=True):
+        try:
+            sys_ids[work.object_id] = await _new_sys_id(services, batch.kind, work, claim, owner)
+        except RetryableError as error:
+            work.end(Outcome("retried", "create", "failure", error, again=error.retry_after))
+    return [
+        (work, replace(write, sys_id=sys_ids[work.object_id]) if isinstance(write, Insert) else write)
+        for work, write in acting
+        if work.is_open
+    ]
+
+
+async def _new_sys_id(services: Services, kind: Kind, work: Work, claim: Claim, owner: str) -> str:
+    """The id of the natural key, or a second one if a record of that id has moved on to another key."""
+    second = derived_sys_id(claim.table, claim.sys_id, work.object_id)
+    if owner == work.object_id:
+        occupied = work.join.dirty and await services.servicenow.get(claim.table, claim.sys_id, ("sys_id",)) is not None
+        return second if occupied else claim.sys_id
+    former = await services.joins.get(kind, owner)
+    if former.sys_id == claim.sys_id:
+        return second
+    if former.is_held(services.clock()):
+        raise RetryableError(
+            f"another Entra object, {owner}, is being created with the same matching value",
+            retry_after=_LOOK_AGAIN,
+            code="DuplicateSourceEntries",
+        )
+    # He never had the record, or has another one by now: nothing is there, or matching would have found it.
+    await services.owners.move(claim, owner)
+    return claim.sys_id
+
+
+async def settle_owners(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> None:
+    """A record that got another id than the one claimed is claimed under its own; a deleted one is given up."""
+    table = batch.mapping.table
+    for work, write in acting:
+        if isinstance(write, Insert) and work.next_join is not None and work.next_join.sys_id not in {"", write.sys_id}:
+            await services.owners.claim([Claim(table, work.next_join.sys_id, work.object_id)])
+        if isinstance(write, Delete) and work.outcome is not None and work.outcome.name == "deleted":
+            await services.owners.release(Claim(table, write.sys_id, work.object_id))
+
+
+async def lost_record(services: Services, batch: Batch, work: Work) -> None:
+    """A linked record that is not there any more: match again, or hold.
+
+    A control question comes first, because a lost permission looks the same.
+    """
+    await services.target.prove_absence(batch.mapping.table)
+    work.note("EntryImport", "matching", "warning", f"The linked record {work.join.sys_id} is gone from ServiceNow")
+    if batch.mapping.options.recreate_missing == "hold" or batch.verdicts[work.object_id].state != "linked":
+        error = ProvisioningError(
+            f"the linked record {work.join.sys_id} is gone from ServiceNow or hidden from the integration user",
+            code="InvalidAnchor",
+            recommended_action="Restore the record, or remove the link (DELETE /api/links) so that it is matched again.",
+        )
+        work.end(Outcome("escrowed", "other", "failure", error))
+        return
+    await services.owners.release(Claim(batch.mapping.table, work.join.sys_id, work.object_id))
+    work.join = replace(work.join, sys_id="", hashes={}, fingerprint="")

@@ -1,0 +1,222 @@
+"""The end of a message: escrows and log first, then the joins as the commit mark, then whoever has to look next.
+
+Everything here may run twice: keys are deterministic, and an event too many finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared.errors import FateUnknownError
+from shared.events import Event, GroupMembersDue, ObjectsChanged, ObjectsSnapshot, PairsDue, UserMembershipsDue, chunks, new_id
+from shared.provisioning.cycles import chunk_key
+from shared.provisioning.summary import summarize
+from shared.state.escrows import RETRY
+from shared.state.log import LogEntry
+from shared.state.progress import round_key
+
+if TYPE_CHECKING:
+    from shared.provisioning.batch import Batch
+    from shared.provisioning.services import Services
+    from shared.provisioning.work import Work
+    from shared.state.joins import Join
+    from shared.state.leases import Lease
+
+#: Outcomes that are counted but not logged one by one.
+_QUIET = frozenset({"unchanged", "covered"})
+#: An object whose lease was lost is looked at again after this time, in seconds.
+_LOST = 5.0
+#: After a lease was taken over together with an intent, the record is compared once more, in seconds: the former holder may
+#: have been stopped right before it sent its request, and have sent it since.
+_CROSSED = 60.0
+
+
+async def finish(services: Services, batch: Batch) -> None:
+    """Make the outcomes of a batch durable, and queue what follows from them."""
+    await _write_escrows(services, batch)
+    await _write_log(services, batch)
+    lost = await _commit(services, batch)
+    await services.queues.send_all(_follow_ups(batch, lost))
+    await _release(services, batch)
+    await _suspend(services, batch)
+    await _look_again(services, batch)
+    await _queue_again(services, batch, lost)
+    await _confirm(services, batch)
+    if isinstance(batch.event, ObjectsSnapshot):
+        counts: Counter[str] = Counter(work.outcome.name for work in batch.works if work.outcome is not None)
+        chain = "users" if batch.kind == "user" else "groups"
+        key = round_key(chain, batch.event.generation)
+        await services.progress.done(key, chunk_key(batch.event), len(batch.works), counts)
+
+
+async def _write_escrows(services: Services, batch: Batch) -> None:
+    """What waits for something, and what failed and is tried again later."""
+    await services.escrows.write([escrow for work in batch.works for escrow in work.waits if not _is(work, "unchanged")])
+    for work in batch.works:
+        if work.outcome is not None and work.outcome.name == "escrowed" and work.outcome.error is not None and not work.waits:
+            await services.waiting.retry_later(_waiter(work), work.outcome.error)
+
+
+async def _write_log(services: Services, batch: Batch) -> None:
+    ended = services.clock()
+    context = services.log_context(batch.event.cycle_id)
+    entries = [
+        LogEntry(ended, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
+        for work in batch.works
+        if work.outcome is not None
+        and work.outcome.name not in _QUIET
+        and (work.outcome.error is not None or work.outcome.name != "retried")
+    ]
+    await services.log.write(entries)
+
+
+async def _commit(services: Services, batch: Batch) -> set[str]:
+    """Write the joins and give the leases back; returns the objects whose lease was lost meanwhile.
+
+    An object whose write has an unknown fate keeps its lease and its intent: whoever takes over compares before it believes.
+    """
+    event = batch.event
+    pairs: list[tuple[Work, Join, Lease]] = []
+    for work in batch.works:
+        if work.lease is None or work.outcome is None or isinstance(work.outcome.error, FateUnknownError):
+            continue
+        join = replace(work.next_join or work.join, intent=None, etag=work.lease.etag)
+        if work.outcome.name != "retried" and work.read_at is not None:
+            join = replace(join, read_at=work.read_at, schema=services.mappings.version)
+        if isinstance(event, ObjectsSnapshot):
+            join = replace(join, generation=max(join.generation, event.generation))
+        if work.object_id in batch.crossed:
+            join = replace(join, dirty=True)
+        pairs.append((work, join, work.lease))
+    results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False)
+    lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
+    obsolete = [key for work, join, _ in pairs if work.object_id not in lost for key in _obsolete_escrows(work, join, batch)]
+    await services.escrows.remove(obsolete)
+    return lost
+
+
+def _follow_ups(batch: Batch, lost: set[str]) -> list[Event]:
+    """What a change of state of one object means for its memberships."""
+    events: list[Event] = []
+    cycle_id = batch.event.cycle_id
+    for work in batch.works:
+        if work.object_id in lost or work.next_join is None:
+            continue
+        before, after = work.join.state, work.next_join.state
+        if batch.kind == "group":
+            if after == "linked" and (before != "linked" or work.is_new_link):
+                events.append(GroupMembersDue(group_id=work.object_id, reason="released", cycle_id=cycle_id))
+        elif after in {"linked", "disabled"} and before in {"suspended", "unmanaged", "deleted", "retired"}:
+            events.append(UserMembershipsDue(user_id=work.object_id, reason="released", cycle_id=cycle_id))
+    return events
+
+
+async def _release(services: Services, batch: Batch) -> None:
+    """Release whoever waits for an object that has just got its record."""
+    appeared = [
+        work.object_id
+        for work in batch.works
+        if work.next_join is not None and work.next_join.is_linked and (work.is_new_link or not work.join.is_linked)
+    ]
+    if appeared and not await _is_first_round(services, batch):
+        await services.waiting.release_for(batch.kind, appeared, batch.event.cycle_id)
+
+
+async def _is_first_round(services: Services, batch: Batch) -> bool:
+    """In the first full round of users nobody waits but for this round's own: they are released at its end, in bulk."""
+    if not isinstance(batch.event, ObjectsSnapshot) or batch.kind != "user":
+        return False
+    return (await services.watermarks.get("groups")).generation == 0
+
+
+async def _suspend(services: Services, batch: Batch) -> None:
+    """A soft-deleted user leaves the groups delta untouched: his memberships are looked at now."""
+    if batch.kind != "user":
+        return
+    pairs: list[tuple[str, str]] = []
+    for work in batch.works:
+        after = work.next_join.state if work.next_join is not None else ""
+        if after in {"suspended", "deleted"} and work.join.state != after:
+            pairs += await services.memberships.of_user(work.object_id)
+    await services.queues.send_all(
+        PairsDue(pairs=tuple(part), reason="scope", cycle_id=batch.event.cycle_id) for part in chunks(sorted(pairs))
+    )
+
+
+async def _look_again(services: Services, batch: Batch) -> None:
+    """Whoever is waited for may have appeared before our escrow was there to be seen."""
+    if isinstance(batch.event, ObjectsSnapshot):
+        return  # released in bulk at the end of the round
+    for work in batch.works:
+        awaited = [escrow.awaited for escrow in work.waits if escrow.partition.startswith("object-")]
+        if awaited and not _is(work, "unchanged"):
+            joins = await services.joins.get_many("user", awaited)
+            if any(join.is_linked for join in joins):
+                at = services.clock()
+                again = ObjectsChanged(kind=batch.kind, ids=(work.object_id,), reason="released", occurred_at=at)
+                await services.queues.send(again, delay=1.0)
+
+
+async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None:
+    """Queue the objects that have to be looked at again, grouped by when."""
+    event, at = batch.event, services.clock()
+    delays: dict[float, list[str]] = {}
+    for work in batch.works:
+        outcome = work.outcome
+        if work.object_id in lost:
+            delays.setdefault(_LOST, []).append(work.object_id)
+        elif outcome is not None and isinstance(outcome.error, FateUnknownError) and work.lease is not None:
+            delays.setdefault(round((work.lease.until - at).total_seconds() + 1.0), []).append(work.object_id)
+        elif outcome is not None and outcome.again is not None:
+            delays.setdefault(round(outcome.again, 1), []).append(work.object_id)
+    absent = isinstance(event, ObjectsChanged) and event.reason == "absent"
+    for delay, ids in delays.items():
+        again = ObjectsChanged(
+            kind=batch.kind,
+            ids=tuple(ids),
+            reason="absent" if absent else "retry",
+            occurred_at=at,
+            gone=isinstance(event, ObjectsChanged) and event.gone,
+            attempt=event.attempt + 1,
+            cycle_id=event.cycle_id,
+        )
+        await services.queues.send(again, delay=delay)
+    if batch.crossed:
+        check = ObjectsChanged(kind=batch.kind, ids=tuple(batch.crossed), reason="verify", occurred_at=at)
+        await services.queues.send(check, delay=_CROSSED)
+
+
+async def _confirm(services: Services, batch: Batch) -> None:
+    """Repeat a read that began inside the grace once, after it: a replica may have shown the state before the change."""
+    event = batch.event
+    grace = services.settings.graph.replication_grace
+    if not isinstance(event, ObjectsChanged) or event.reason not in {"notification", "delta"} or not grace:
+        return
+    agreed = event.occurred_at + timedelta(seconds=grace)
+    early = [
+        work.object_id for work in batch.works if work.read_at is not None and work.read_at < agreed and work.lease is not None
+    ]
+    if early:
+        again = replace(event, id=new_id(), ids=tuple(early), reason="confirm", attempt=0)
+        delay = (agreed - services.clock()).total_seconds() + 1.0
+        await services.queues.send(again, delay=max(1.0, delay))
+
+
+def _is(work: Work, name: str) -> bool:
+    return work.outcome is not None and work.outcome.name == name
+
+
+def _obsolete_escrows(work: Work, join: Join, batch: Batch) -> list[str]:
+    """Escrows that the committed state made void."""
+    keys = sorted(set(work.join.waits) - set(join.waits))
+    settled = work.outcome is not None and work.outcome.name not in {"escrowed", "retried"}
+    if settled and isinstance(batch.event, ObjectsChanged) and batch.event.reason in {"retry", "request"}:
+        keys.append(f"{RETRY}/{_waiter(work)}")
+    return keys
+
+
+def _waiter(work: Work) -> str:
+    return f"{work.kind}:{work.object_id}"
