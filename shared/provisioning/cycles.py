@@ -96,11 +96,11 @@ class Cycles:
             full = mark.wants_full or event.full or mark.generation == 0 or mark.selection != self._selection(event.chain)
             if full and not await self._may_start_full(event.chain):
                 return
-            if mark.phase != "idle" and not (full and not mark.full) and not (mark.wants_full and mark.phase == "reading"):
+            if mark.phase != "idle" and not (full and (mark.wants_full or not mark.full)):
                 if await watermarks.move(mark, again=True, repeat=mark.repeat or event.repeat) is None:
                     continue
                 return
-            started = await self._start(mark, full=full, repeat=event.repeat)
+            started = await self._start(mark, full=full, repeat=event.repeat or mark.repeat)
             if started is not None:
                 await self._carry(started)
                 return
@@ -171,7 +171,7 @@ class Cycles:
         delay = error.retry_after if error.retry_after is not None else 5.0
         log.warning("%s: page %d waits %.0f s: %s", mark.chain, mark.page, delay, error.reason)
         heartbeat = self._services.clock() + timedelta(seconds=delay)
-        if await self._services.watermarks.move(mark, heartbeat=heartbeat) is not None:
+        if await self._move(mark, heartbeat=heartbeat) is not None:
             await self._services.queues.send(self._message(mark), delay=delay)
 
     @staticmethod
@@ -192,11 +192,11 @@ class Cycles:
         await services.queues.send_all(events)
         at = services.clock()
         if page.next_link:
-            return await services.watermarks.move(mark, page=mark.page + 1, link=page.next_link, heartbeat=at)
+            return await self._move(mark, page=mark.page + 1, link=page.next_link, heartbeat=at)
         log.info("%s: round of generation %d read, %d pages", mark.chain, mark.generation, mark.page + 1)
         if mark.full:
             changes = {"page": mark.page + 1, "link": page.delta_link, "phase": "settling", "heartbeat": at}
-            return await services.watermarks.move(mark, **changes)
+            return await self._move(mark, **changes)
         return await self._finish(mark, link=page.delta_link or mark.link)
 
     def _events(self, mark: Watermark, page: DeltaPage) -> list[Event]:
@@ -263,7 +263,7 @@ class Cycles:
             at = services.clock()
             if at - self._still_since(mark, progress.chunks_done) < timedelta(seconds=_SETTLE_PATIENCE):
                 await asyncio.sleep(_SETTLE_AGAIN)
-                return await services.watermarks.move(mark, heartbeat=services.clock())
+                return await self._move(mark, heartbeat=services.clock())
             log.error(
                 "%s: %d chunks of the full round are not processed; the round ends incomplete and takes nothing away",
                 mark.chain,
@@ -277,6 +277,20 @@ class Cycles:
             await services.queues.send(ChainPoke(chain="groups"))
         return finished
 
+    async def _move(self, mark: Watermark, **changes: Any) -> Watermark | None:
+        """Move the watermark on from where we stood; None when somebody else has moved it on.
+
+        A wish that was noted meanwhile (again, repeat, a full round) changes the row but not where the chain stands.
+        """
+        current = mark
+        while True:
+            moved = await self._services.watermarks.move(current, **changes)
+            if moved is not None:
+                return moved
+            current = await self._services.watermarks.get(mark.chain)
+            if (current.generation, current.page, current.phase) != (mark.generation, mark.page, mark.phase):
+                return None
+
     def _still_since(self, mark: Watermark, done: int) -> datetime:
         key = round_key(mark.chain, mark.generation)
         known = self._settled.get(key)
@@ -285,30 +299,29 @@ class Cycles:
         return known[1]
 
     async def _finish(self, mark: Watermark, *, link: str, complete: int | None = None) -> Watermark | None:
-        """End the round; start another one if something changed while it ran."""
+        """End the round; start another one if something changed while it ran, or was asked for."""
         services = self._services
         at = services.clock()
-        if mark.repeat:
-            await services.queues.send(ChainPoke(chain=mark.chain), delay=services.settings.graph.replication_grace)
-        done = await services.watermarks.move(
+        done = await self._move(
             mark,
             page=mark.page + 1,
             link=link,
             phase="idle",
-            repeat=False,
             heartbeat=at,
             finished_at=at,
             full_finished_at=at if mark.full else mark.full_finished_at,
             complete=mark.complete if complete is None else complete,
         )
         if done is None:
-            # Somebody wrote "again" in between: read it and end the round from there.
-            latest = await services.watermarks.get(mark.chain)
-            if latest.generation == mark.generation and latest.page == mark.page and latest.phase == mark.phase:
-                return await self._finish(replace(latest, repeat=latest.repeat and not mark.repeat), link=link, complete=complete)
             return None
+        if done.wants_full and await self._may_start_full(mark.chain):
+            return await self._start(done, full=True, repeat=done.repeat)
         if done.again:
-            return await self._start(done, full=False, repeat=False)
+            return await self._start(done, full=False, repeat=done.repeat)
+        if done.repeat:
+            await services.queues.send(ChainPoke(chain=mark.chain), delay=services.settings.graph.replication_grace)
+            # Somebody who starts a round in between keeps the wish for himself: one round too many.
+            return await services.watermarks.move(done, repeat=False) or done
         return done
 
     async def _release_waiters(self, mark: Watermark) -> None:

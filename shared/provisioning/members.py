@@ -48,6 +48,8 @@ log = logging.getLogger("provisioning.memberships")
 TABLE = "sys_user_grmember"
 _FIELDS = ("sys_id", "user", "group")
 _PAGE = 1000
+#: How often a slice of a full round waits for its group to be created first.
+_GROUP_PATIENCE = 5
 
 type Pair = tuple[str, str]
 
@@ -79,9 +81,9 @@ class Members:
     async def apply_slice(self, event: MembersChanged) -> None:
         """Note what a delta page says about a group's members, and write what differs."""
         services = self._services
-        if event.full and event.attempt == 0 and not (await services.joins.get("group", event.group_id)).is_linked:
+        if event.full and event.attempt < _GROUP_PATIENCE and not (await services.joins.get("group", event.group_id)).is_linked:
             # The group itself is on its way in another message: give it a moment rather than parking every member.
-            await services.queues.send(event.again(), delay=3.0)
+            await services.queues.send(event.again(), delay=2.0)
             return
         group = event.group_id
         pairs = [(group, user) for user in (*event.added, *event.removed)]
