@@ -11,7 +11,7 @@ import os
 
 import azure.functions as func
 
-from functions import cycles, faulty, health, job, logs, queues, webhooks
+from functions import cycles, faulty, health, job, logs, on_demand, queues, webhooks
 from functions.worker import Worker
 from shared.errors import ProvisioningError
 from shared.provisioning.services import load_mappings
@@ -32,7 +32,7 @@ def build() -> func.FunctionApp:
         faults = (f"PROVISIONING_SCHEMA cannot be used: {error}",)
     else:
         worker = Worker(settings, mappings)
-        for part in (webhooks, queues, cycles, job, logs, health):
+        for part in (webhooks, queues, cycles, job, logs, health, on_demand):
             app.register_functions(part.blueprint(worker))
         return app
     for fault in faults:

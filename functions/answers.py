@@ -11,12 +11,14 @@ import base64
 import binascii
 import json
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from shared.errors import ProvisioningError, RetryableError
 from shared.provisioning.operations import BadRequest
+from shared.provisioning.requests import Faulty, NotNow, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,9 +38,16 @@ def reply(document: Any, status: int = 200) -> func.HttpResponse:
     return func.HttpResponse(body, status_code=status, mimetype="application/json", charset="utf-8", headers=headers)
 
 
-def problem(status: int, code: str, message: str) -> func.HttpResponse:
-    """An error as Graph answers it."""
-    return reply({"error": {"code": code, "message": message}}, status)
+def problem(status: int, code: str, message: str, *, retry_after: float | None = None) -> func.HttpResponse:
+    """An error as Graph answers it; ``retry_after`` in seconds."""
+    answer = reply({"error": {"code": code, "message": message}}, status)
+    if retry_after is not None:
+        answer.headers["Retry-After"] = str(math.ceil(retry_after))
+    return answer
+
+
+def _details(faults: list[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"code": "InvalidSchema", "target": path, "message": message} for path, message in faults]
 
 
 def auth_level(settings: Settings) -> func.AuthLevel:
@@ -49,15 +58,25 @@ def auth_level(settings: Settings) -> func.AuthLevel:
 async def operator(
     request: func.HttpRequest, settings: Settings, answer: Callable[[], Awaitable[func.HttpResponse]]
 ) -> func.HttpResponse:
-    """Answer an operator, or say why not: 403 without the role, 400 for a bad request, 503 while a service cannot answer."""
+    """Answer an operator, or say why not.
+
+    403 without the role, 400 for a bad request, 404 for what is not there, 409 for what the present state does not allow, 422
+    for what a service refused, 503 while a service cannot answer.
+    """
     if settings.operator_auth == "entra" and not has_role(request.headers.get("X-MS-CLIENT-PRINCIPAL", "")):
         return problem(403, "Forbidden", f"the caller needs the app role {OPERATOR_ROLE}")
     try:
         return await answer()
     except BadRequest as error:
         return problem(400, "BadRequest", str(error))
+    except Faulty as error:
+        return reply({"error": {"code": error.code, "message": str(error), "details": _details(error.faults)}}, 400)
+    except Unknown as error:
+        return problem(404, "NotFound", str(error))
+    except NotNow as error:
+        return problem(409, error.code, str(error), retry_after=error.retry_after)
     except RetryableError as error:
-        return problem(503, error.code, error.reason)
+        return problem(503, error.code, error.reason, retry_after=error.retry_after)
     except ProvisioningError as error:
         return problem(422, error.code, error.reason)
 

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 #: The version that this code writes, and the newest that it can read.
 VERSION = 1
@@ -204,10 +204,9 @@ def decode(text: str | bytes) -> Event:
     if event_class is ObjectsChanged or event_class is ObjectsSnapshot:
         document["kind"] = document.pop("objects", None)
     try:
-        fields = {name: _plain(name, value) for name, value in document.items()}
-        event = event_class(**fields)
-    except (TypeError, ValueError, AttributeError, KeyError, zlib.error) as error:
-        raise MalformedEvent(f"the message is not a {_NAMES[event_class]}: {type(error).__name__}") from error
+        event = event_class(**{name: _plain(name, value) for name, value in document.items()})
+    except (TypeError, ValueError, OverflowError, RecursionError, AttributeError, zlib.error) as error:
+        raise MalformedEvent(f"the message is no {_NAMES[event_class]}: {type(error).__name__}") from error
     _check(event)
     return event
 
@@ -219,7 +218,7 @@ def pack(events_of: list[dict[str, Any]], event: ObjectsSnapshot) -> list[Object
     while pending:
         items = pending.pop(0)
         candidate = replace(event, id=new_id(), chunk=len(parts), items=tuple(items))
-        if len(_encode(candidate)) <= MESSAGE_BYTES:
+        if _fits(candidate):
             parts.append(candidate)
         elif len(items) == 1:
             raise ValueError(f"the object {items[0].get('id')} is larger than a queue message")
@@ -234,6 +233,15 @@ def chunks[T](values: list[T], size: int = CHUNK) -> list[list[T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
+def _fits(event: ObjectsSnapshot) -> bool:
+    """Whether a message can hold it, packed, and its reader will unpack it."""
+    return len(_encode(event)) <= MESSAGE_BYTES and len(_json(event.items)) <= _UNPACKED_BYTES
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
 def _encode(event: Event) -> str:
     document: dict[str, Any] = {"v": VERSION, "kind": _NAMES[type(event)]}
     for name in event.__dataclass_fields__:
@@ -243,19 +251,19 @@ def _encode(event: Event) -> str:
         if name == "kind":
             name = "objects"  # noqa: PLW2901 - "kind" is taken by the envelope
         if name == "items":
-            packed = zlib.compress(json.dumps(value, separators=(",", ":")).encode())
+            packed = zlib.compress(_json(value).encode())
             value = base64.b64encode(packed).decode()
         document[name] = value
-    return json.dumps(document, separators=(",", ":"))
+    return _json(document)
 
 
 def _plain(name: str, value: Any) -> Any:
     if name in _TIMES:
         return datetime.fromisoformat(value).astimezone(UTC)
     if name in _TUPLES:
-        return tuple(str(item) for item in value)
+        return tuple(_text(item) for item in _list(value))
     if name == "pairs":
-        return tuple((str(group), str(user)) for group, user in value)
+        return tuple((_text(group), _text(user)) for group, user in _list(value))
     if name == "items":
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(base64.b64decode(value, validate=True), _UNPACKED_BYTES)
@@ -263,10 +271,35 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is expected")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
 def _check(event: Event) -> None:
-    if not isinstance(event.id, str) or not isinstance(event.attempt, int):
-        raise MalformedEvent("the message's id or attempt has the wrong type")
-    if isinstance(event, (ObjectsChanged, ObjectsSnapshot)) and event.kind not in {"user", "group"}:
+    for name, wanted in _PLAIN_FIELDS[type(event)].items():
+        value = getattr(event, name)
+        # JSON's true is an int in Python, but no number to us.
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise MalformedEvent(f"{name} of the message's {_NAMES[type(event)]} has the wrong type")
+    if isinstance(event, (ObjectsChanged, ObjectsSnapshot)) and event.kind not in get_args(Kind):
         raise MalformedEvent("the message names no kind of object")
-    if isinstance(event, (ChainAdvance, ChainPoke)) and event.chain not in {"users", "groups"}:
+    if isinstance(event, (ChainAdvance, ChainPoke)) and event.chain not in get_args(Chain):
         raise MalformedEvent("the message names no chain")
+
+
+def _plain_fields(event_class: type[Event]) -> dict[str, type]:
+    """The fields that hold a text, a number or a yes/no; a literal is a text."""
+    hints = get_type_hints(event_class)
+    texts: dict[str, type] = {name: str for name, hint in hints.items() if get_origin(hint) is Literal}
+    return texts | {name: hint for name, hint in hints.items() if hint in {str, int, bool}}
+
+
+_PLAIN_FIELDS = {event_class: _plain_fields(event_class) for event_class in _KINDS.values()}

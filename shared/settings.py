@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -65,6 +66,7 @@ DEVELOPMENT_STORAGE = (
     "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 )
 _UNRESOLVED = "@Microsoft.KeyVault("
+_CONNECTION_STRING = re.compile(r"(AccountName|QueueEndpoint)=[^;]", re.IGNORECASE)
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-]+")
 _OBJECT_ID = re.compile(r"[0-9A-Za-z\-]{1,64}")
 _SCOPES: tuple[Scope, ...] = ("assigned", "all")
@@ -171,18 +173,27 @@ def is_loopback(url: str) -> bool:
 
 
 class _Reader:
-    """Reads settings one by one and collects what is wrong with them."""
+    """Reads settings one by one and collects what is wrong with them: of each setting the first fault, which the rest follow."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self.faults: list[str] = []
+        self._faults: dict[str, str] = {}
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        return tuple(f"{name} {sentence}" for name, sentence in self._faults.items())
+
+    def fault(self, name: str, sentence: str) -> None:
+        """Note what is wrong with a setting; the sentence goes on where the name ends."""
+        self._faults.setdefault(name, sentence)
 
     def text(self, name: str, default: str = "") -> str:
         value = self._environment.get(name, "").strip()
         if value.startswith(_UNRESOLVED):
-            self.faults.append(
-                f"{name} is an unresolved Key Vault reference: check that the secret exists and that the app's identity has "
-                "the role Key Vault Secrets User on the vault"
+            self.fault(
+                name,
+                "is an unresolved Key Vault reference: check that the secret exists and that the app's identity has "
+                "the role Key Vault Secrets User on the vault",
             )
             return default
         return value or default
@@ -192,7 +203,7 @@ class _Reader:
         for candidate in allowed:
             if value == candidate:
                 return candidate
-        self.faults.append(f"{name} is '{value}': it must be one of {', '.join(allowed)}")
+        self.fault(name, f"is '{value}': it must be one of {', '.join(allowed)}")
         return default
 
     def number[N: (int, float)](self, name: str, default: N, convert: Callable[[str], N], least: N) -> N:
@@ -202,10 +213,10 @@ class _Reader:
         try:
             number = convert(value)
         except ValueError:
-            self.faults.append(f"{name} is '{value}': it must be a number of at least {least}")
+            self.fault(name, f"is '{value}': it must be a number of at least {least}")
             return default
-        if not number >= least:
-            self.faults.append(f"{name} is {value}: it must be at least {least}")
+        if not least <= number < math.inf:
+            self.fault(name, f"is {value}: it must be at least {least}")
             return default
         return number
 
@@ -220,13 +231,13 @@ class _Reader:
             usable = False
             parts = urlsplit("")
         if not usable:
-            self.faults.append(f"{name} is not a URL: write it as https://host")
+            self.fault(name, "is not a URL: write it as https://host")
             return ""
         if parts.username or parts.password:
-            self.faults.append(f"{name} carries credentials: put them into their own settings")
+            self.fault(name, "carries credentials: put them into their own settings")
             return ""
         if parts.scheme == "http" and not is_loopback(value):
-            self.faults.append(f"{name} must use https: plain http is accepted for a loopback address only")
+            self.fault(name, "must use https: plain http is accepted for a loopback address only")
             return ""
         return value
 
@@ -234,7 +245,7 @@ class _Reader:
         value = self.text(name, default)
         fields = value.split()
         if len(fields) not in {5, 6} or not all(_CRON_FIELD.fullmatch(part) for part in fields):
-            self.faults.append(f"{name} is '{value}': it must be an NCRONTAB expression of six fields, such as '{default}'")
+            self.fault(name, f"is '{value}': it must be an NCRONTAB expression of six fields, such as '{default}'")
             return default
         return value
 
@@ -260,7 +271,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         alerts=_alerts(read),
     )
     if read.faults:
-        raise SettingsFaults(tuple(read.faults))
+        raise SettingsFaults(read.faults)
     return settings
 
 
@@ -270,14 +281,17 @@ def _storage(read: _Reader) -> Storage:
         # The host and .NET know this abbreviation, the Python SDKs do not.
         connection = DEVELOPMENT_STORAGE
     if connection:
+        if not _CONNECTION_STRING.search(connection):
+            read.fault("AzureWebJobsStorage", "is not a connection string: copy it from the storage account's access keys")
         return Storage(connection_string=connection)
     account = read.text("AzureWebJobsStorage__accountName")
     queue = read.url("AzureWebJobsStorage__queueServiceUri") or (f"https://{account}.queue.core.windows.net" if account else "")
     table = read.url("AzureWebJobsStorage__tableServiceUri") or (f"https://{account}.table.core.windows.net" if account else "")
     if not queue or not table:
-        read.faults.append(
-            "AzureWebJobsStorage is missing: set a connection string (UseDevelopmentStorage=true for Azurite), or "
-            "AzureWebJobsStorage__accountName, or AzureWebJobsStorage__queueServiceUri and AzureWebJobsStorage__tableServiceUri"
+        read.fault(
+            "AzureWebJobsStorage",
+            "is missing: set a connection string (UseDevelopmentStorage=true for Azurite), or "
+            "AzureWebJobsStorage__accountName, or AzureWebJobsStorage__queueServiceUri and AzureWebJobsStorage__tableServiceUri",
         )
     return Storage(queue_endpoint=queue, table_endpoint=table, client_id=read.text("AzureWebJobsStorage__clientId"))
 
@@ -286,10 +300,10 @@ def _graph(read: _Reader) -> Graph:
     base_url = read.url("GRAPH_BASE_URL", "https://graph.microsoft.com/v1.0")
     token = read.text("GRAPH_ACCESS_TOKEN")
     if token and base_url and not is_loopback(base_url):
-        read.faults.append("GRAPH_ACCESS_TOKEN is accepted only when GRAPH_BASE_URL is a loopback address: remove it")
+        read.fault("GRAPH_ACCESS_TOKEN", "is accepted only when GRAPH_BASE_URL is a loopback address: remove it")
     principal = read.text("ENTRA_SERVICE_PRINCIPAL_ID")
     if principal and not _OBJECT_ID.fullmatch(principal):
-        read.faults.append("ENTRA_SERVICE_PRINCIPAL_ID is not an object id: take the enterprise application's, not its name")
+        read.fault("ENTRA_SERVICE_PRINCIPAL_ID", "is not an object id: take the enterprise application's, not its name")
     grace = read.number("GRAPH_REPLICATION_GRACE", 10.0, float, 0.0)
     return Graph(base_url=base_url, access_token=token, service_principal_id=principal, replication_grace=grace)
 
@@ -298,27 +312,28 @@ def _scope(read: _Reader, graph: Graph) -> Scope:
     default: Scope = "assigned" if graph.service_principal_id else "all"
     scope = read.choice("PROVISIONING_SCOPE", _SCOPES, default)
     if scope == "assigned" and not graph.service_principal_id:
-        read.faults.append(
-            "PROVISIONING_SCOPE is 'assigned' but ENTRA_SERVICE_PRINCIPAL_ID is missing: set the object id of the enterprise "
-            "application whose assignments are the scope, or PROVISIONING_SCOPE=all"
+        read.fault(
+            "PROVISIONING_SCOPE",
+            "is 'assigned' but ENTRA_SERVICE_PRINCIPAL_ID is missing: set the object id of the enterprise "
+            "application whose assignments are the scope, or PROVISIONING_SCOPE=all",
         )
     return scope
 
 
 def _servicenow(read: _Reader) -> ServiceNow:
     url = read.url("SERVICENOW_INSTANCE_URL")
-    if not url and not any("SERVICENOW_INSTANCE_URL" in fault for fault in read.faults):
-        read.faults.append("SERVICENOW_INSTANCE_URL is missing: set it to https://NAME.service-now.com")
+    if not url:
+        read.fault("SERVICENOW_INSTANCE_URL", "is missing: set it to https://NAME.service-now.com")
     kind = read.text("SERVICENOW_AUTH")
     if not kind:
-        read.faults.append(f"SERVICENOW_AUTH is missing: set it to one of {', '.join(CREDENTIALS)}")
+        read.fault("SERVICENOW_AUTH", f"is missing: set it to one of {', '.join(CREDENTIALS)}")
         auth: ServiceNowAuth = "basic"
     else:
         auth = read.choice("SERVICENOW_AUTH", tuple(CREDENTIALS), "basic")
         if kind == auth:
-            read.faults.extend(
-                f"{name} is missing: SERVICENOW_AUTH={kind} needs it" for name in CREDENTIALS[auth] if not read.text(name)
-            )
+            for name in CREDENTIALS[auth]:
+                if not read.text(name):
+                    read.fault(name, f"is missing: SERVICENOW_AUTH={kind} needs it")
     return ServiceNow(
         instance_url=url,
         auth=auth,
@@ -340,7 +355,7 @@ def _notifications(read: _Reader, graph: Graph) -> Notifications:
         state for name in ("NOTIFICATION_CLIENT_STATE", "NOTIFICATION_CLIENT_STATE_PREVIOUS") if (state := read.text(name))
     )
     if any(len(state) > _CLIENT_STATE_LENGTH for state in states):
-        read.faults.append(f"NOTIFICATION_CLIENT_STATE must not be longer than {_CLIENT_STATE_LENGTH} characters")
+        read.fault("NOTIFICATION_CLIENT_STATE", f"must not be longer than {_CLIENT_STATE_LENGTH} characters")
     if not url:
         why = "NOTIFICATION_URL is not set: changes arrive with the cycle only"
         return Notifications(url="", client_states=states, why_not=why)
@@ -348,8 +363,9 @@ def _notifications(read: _Reader, graph: Graph) -> Notifications:
         why = "NOTIFICATION_URL is a loopback address, which Microsoft Graph cannot reach: changes arrive with the cycle only"
         return Notifications(url="", client_states=states, why_not=why)
     if not read.text("NOTIFICATION_CLIENT_STATE"):
-        read.faults.append(
-            "NOTIFICATION_CLIENT_STATE is missing: set a random secret of up to 128 characters; every notification must carry it"
+        read.fault(
+            "NOTIFICATION_CLIENT_STATE",
+            "is missing: set a random secret of up to 128 characters; every notification must carry it",
         )
     return Notifications(url=url, client_states=states)
 
@@ -357,9 +373,10 @@ def _notifications(read: _Reader, graph: Graph) -> Notifications:
 def _operator_auth(read: _Reader) -> OperatorAuth:
     kind = read.choice("OPERATOR_AUTH", _OPERATOR_AUTHS, "keys")
     if kind == "entra" and read.text("WEBSITE_AUTH_ENABLED").lower() != "true":
-        read.faults.append(
-            "OPERATOR_AUTH is 'entra' but App Service authentication is off (WEBSITE_AUTH_ENABLED is not true): anybody could "
-            "forge the identity header. Turn authentication on, or set OPERATOR_AUTH=keys"
+        read.fault(
+            "OPERATOR_AUTH",
+            "is 'entra' but App Service authentication is off (WEBSITE_AUTH_ENABLED is not true): anybody could "
+            "forge the identity header. Turn authentication on, or set OPERATOR_AUTH=keys",
         )
     return kind
 
@@ -367,5 +384,5 @@ def _operator_auth(read: _Reader) -> OperatorAuth:
 def _alerts(read: _Reader) -> Alerts:
     sender, recipient = read.text("ALERT_EMAIL_FROM"), read.text("ALERT_EMAIL_TO")
     if bool(sender) != bool(recipient):
-        read.faults.append("ALERT_EMAIL_FROM and ALERT_EMAIL_TO belong together: set both or neither")
+        read.fault("ALERT_EMAIL_FROM", "and ALERT_EMAIL_TO belong together: set both or neither")
     return Alerts(email_from=sender, email_to=recipient, webhook_url=read.url("ALERT_WEBHOOK_URL"))

@@ -34,20 +34,21 @@ ARM_SOURCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("Microsoft.Storage/storageAccounts/tableServices/tables", "2024-01-01", "storage", "storage/v2024_01_01", "Table"),
     ("Microsoft.Web/serverfarms", "2024-04-01", "web", "web/v2024_04_01", "AppServicePlan"),
     ("Microsoft.Web/sites", "2024-04-01", "web", "web/v2024_04_01", "Site"),
-    ("Microsoft.Web/sites/config", "2024-04-01", "web", "web/v2024_04_01", "SiteAuthSettingsV2|StringDictionary"),
+    ("Microsoft.Web/sites/config/authsettingsV2", "2024-04-01", "web", "web/v2024_04_01", "SiteAuthSettingsV2"),
+    ("Microsoft.Web/sites/config/appsettings", "2024-04-01", "web", "web/v2024_04_01", "StringDictionary"),
     ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", "2024-04-01", "web", "web/v2024_04_01", "CsmPublishingCredentialsPoliciesEntity"),
     ("Microsoft.KeyVault/vaults", "2023-07-01", "keyvault", "keyvault/v2023_07_01", "VaultCreateOrUpdateParameters"),
     ("Microsoft.KeyVault/vaults/secrets", "2023-07-01", "keyvault", "keyvault/v2023_07_01", "SecretCreateOrUpdateParameters"),
     ("Microsoft.OperationalInsights/workspaces", "2021-06-01", "loganalytics", "loganalytics", "Workspace"),
     ("Microsoft.Insights/components", "2020-02-02", "applicationinsights", "applicationinsights/v2020_02_02", "ApplicationInsightsComponent"),
-    ("Microsoft.Insights/webtests", "2022-06-15", "applicationinsights", "applicationinsights/v2022_06_15", "WebTest"),
     ("Microsoft.Insights/workbooks", "2023-06-01", "applicationinsights", "applicationinsights/v2023_06_01", "Workbook"),
     ("Microsoft.Insights/actionGroups", "2023-01-01", "monitor", "monitor/v2023_01_01", "ActionGroupResource"),
-    ("Microsoft.Insights/scheduledQueryRules", "2022-08-01-preview", "monitor", "monitor/v2022_08_01_preview", "ScheduledQueryRuleResource"),
-    ("Microsoft.Insights/metricAlerts", "2018-03-01", "monitor", "monitor/v2018_03_01", "MetricAlertResource"),
+    ("Microsoft.Insights/scheduledQueryRules", "2022-06-15", "monitor", "monitor/v2022_08_01_preview", "ScheduledQueryRuleResource"),
     ("Microsoft.Insights/diagnosticSettings", "2021-05-01-preview", "monitor", "monitor/v2021_05_01_preview", "DiagnosticSettingsResource"),
     ("Microsoft.Network/virtualNetworks", "2024-05-01", "network", "network", "VirtualNetwork"),
     ("Microsoft.Network/networkSecurityGroups", "2024-05-01", "network", "network", "NetworkSecurityGroup"),
+    ("Microsoft.Network/natGateways", "2024-05-01", "network", "network", "NatGateway"),
+    ("Microsoft.Network/publicIPAddresses", "2024-05-01", "network", "network", "PublicIPAddress"),
     ("Microsoft.Network/privateEndpoints", "2024-05-01", "network", "network", "PrivateEndpoint"),
     ("Microsoft.Network/privateEndpoints/privateDnsZoneGroups", "2024-05-01", "network", "network", "PrivateDnsZoneGroup"),
     ("Microsoft.Network/privateDnsZones", "2024-06-01", "privatedns", "privatedns", "PrivateZone"),
@@ -69,29 +70,29 @@ SDK_VERSIONS = {
 BINDINGS = "@cdktf/provider-azurerm@14.23.1"
 TERRAFORM_RESOURCES = (
     "application_insights",
-    "application_insights_standard_web_test",
     "application_insights_workbook",
     "function_app_flex_consumption",
     "key_vault",
-    "key_vault_secret",
     "log_analytics_workspace",
     "management_lock",
     "monitor_action_group",
     "monitor_diagnostic_setting",
-    "monitor_metric_alert",
     "monitor_scheduled_query_rules_alert_v2",
+    "nat_gateway",
+    "nat_gateway_public_ip_association",
     "network_security_group",
     "private_dns_zone",
     "private_dns_zone_virtual_network_link",
     "private_endpoint",
+    "public_ip",
     "resource_group",
-    "resource_group_template_deployment",
     "role_assignment",
     "service_plan",
     "storage_account",
     "storage_container",
     "storage_queue",
     "subnet",
+    "subnet_nat_gateway_association",
     "subnet_network_security_group_association",
     "user_assigned_identity",
     "virtual_network",
@@ -127,7 +128,7 @@ def arm_names(sdks: Path) -> dict[str, Any]:
         for name in classes.split("|"):
             shape = models.shape(name)
             _merge(tree, shape if isinstance(shape, dict) else {})
-        names[f"{kind}@{version}"] = {"source": f"azure-mgmt-{package} {SDK_VERSIONS[package]}, {classes}", "names": tree}
+        names[f"{kind}@{version}"] = {"source": f"azure-mgmt-{package} {SDK_VERSIONS[package]}, {module.rpartition('/')[2]}, {classes}", "names": tree}
     return names
 
 

@@ -20,9 +20,18 @@ _PATIENCE_PER_USER, _PATIENCE = 2.0, 120.0
 
 
 async def provision(stage: Stage, users: int) -> None:
-    """Run the first cycle to its end. Raises ``BenchError`` if it does not end."""
+    """Run the first cycle to its end. Raises ``BenchError`` if it does not end, or ends incomplete."""
     await stage.post("/job/start")
+    await _complete(stage, users, above=0)
+
+
+async def _complete(stage: Stage, users: int, *, above: int) -> None:
+    """Wait until both chains have completed a generation after number ``above``, and nothing is queued any more."""
     await stage.quiet(_PATIENCE + _PATIENCE_PER_USER * users)
+    chains = (await stage.job())["app"]["chains"]
+    incomplete = {name: chain for name, chain in chains.items() if chain["completeGeneration"] <= above}
+    if incomplete:
+        raise BenchError(f"nothing is queued any more, but the full round is not complete: {incomplete}")
 
 
 async def first_cycle(stage: Stage, *, users: int, write: float, baseline_users: int) -> Section:
@@ -84,13 +93,12 @@ async def unchanged_cycle(stage: Stage, *, users: int, write: float, baseline_us
     stage.begin_phase()
     await stage.target.forget_requests()
     await stage.source.forget_requests()
-    before = (await stage.job())["app"]["chains"]["users"]["completeGeneration"]
+    chains = (await stage.job())["app"]["chains"].values()
+    before = max(chain["completeGeneration"] for chain in chains)
     began = time.monotonic()
     await stage.post("/job/restart", {"criteria": {"resetScope": "Watermark"}})
-    await stage.quiet(_PATIENCE + _PATIENCE_PER_USER * users)
+    await _complete(stage, users, above=before)
     seconds = time.monotonic() - began
-    if (await stage.job())["app"]["chains"]["users"]["completeGeneration"] <= before:
-        raise BenchError("the second full cycle did not become complete")
     counts, asked = await stage.target.requests(), await stage.source.requests()
     peak = stage.peak_memory
     again = await _baseline_again(stage, baseline_users, write)

@@ -18,7 +18,12 @@ async def serve(args: argparse.Namespace) -> None:
     context.load_cert_chain(args.pem)
     async with InstanceServer(config_from(args), args.port, ssl_context=context):
         ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(sys.stdin, lambda: os.read(sys.stdin.fileno(), 1024) or ended.set())
+
+        def read() -> None:
+            if not os.read(sys.stdin.fileno(), 1024):
+                ended.set()
+
+        asyncio.get_running_loop().add_reader(sys.stdin, read)
         await ended.wait()
 
 

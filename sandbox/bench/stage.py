@@ -48,6 +48,8 @@ class Stage:
         self._stack = contextlib.AsyncExitStack()
         self._storage = Azurite()
         self._host: HostProcess | None = None
+        # The same over all starts: the subscriptions name it.
+        self._port = free_port()
         self.started_in = 0.0
 
     async def __aenter__(self) -> Self:
@@ -95,15 +97,15 @@ class Stage:
 
     async def start_host(self, *, table_url: str = "") -> None:
         """Start a host, on another table endpoint if one is given, and wait until it has served its first function."""
-        port = free_port()
-        settings = self._settings | {"NOTIFICATION_URL": f"http://127.0.0.1:{port}"}
+        url = f"http://127.0.0.1:{self._port}"
+        settings = self._settings | {"NOTIFICATION_URL": url}
         if table_url:
             settings["AzureWebJobsStorage"] = _TABLE_ENDPOINT.sub(f"TableEndpoint={table_url}", self._storage.connection_string)
-        self._host = HostProcess(REPOSITORY, settings, port=port)
+        self._host = HostProcess(REPOSITORY, settings, port=self._port)
         started = time.monotonic()
         starting = asyncio.create_task(self._host.start(_START_SECONDS))
         try:
-            while not await self._is_served(f"http://127.0.0.1:{port}/api/health"):
+            while not await self._is_served(f"{url}/api/health"):
                 if starting.done():
                     await starting
                 if time.monotonic() - started > _START_SECONDS:

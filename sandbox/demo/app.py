@@ -19,21 +19,25 @@ _LOG_PAGE: Final = 500
 class Job:
     """What ``GET /api/job`` says, as far as the demonstration shows it.
 
-    ``units``: objects done by chain of the full round (``users``; ``groups`` counts groups and memberships). ``linked``: how
-    many users and groups have a record. ``outcomes``: by chain, what became of the full round's objects. ``escrows``: what
-    waits, by what it waits for. ``queued``: messages in all queues; ``poisoned``: dead ones.
+    ``units``: objects done by chain of the full round (``users``; ``groups`` counts groups and memberships). ``outcomes``: by
+    chain, what became of the full round's objects. ``escrows``: what waits, by what it waits for. ``queued``: messages in all
+    queues; ``poisoned``: dead ones.
     """
 
     code: str
     quarantine: str
     units: Mapping[str, int]
-    linked: Mapping[str, int]
     outcomes: Mapping[str, Mapping[str, int]]
     escrows: Mapping[str, int]
     complete: bool
     idle: bool
     queued: int
     poisoned: int
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no chain runs and no message is queued."""
+        return self.idle and self.queued == 0
 
 
 class App:
@@ -83,7 +87,6 @@ def job_from(document: Mapping[str, Any]) -> Job:
         code=status["code"],
         quarantine=(status["quarantine"] or {}).get("error", {}).get("message", ""),
         units={("users" if row["units"] == "users" else "groups"): int(row["completedUnits"]) for row in status["progress"]},
-        linked={row["key"]: int(row["value"]) for row in status["synchronizedEntryCountByType"]},
         outcomes=app["outcomes"],
         escrows=app["escrows"],
         complete=all(chain["completeGeneration"] > 0 for chain in chains),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: One of so many people is known to ServiceNow before the first cycle, at the least four.
 _KNOWN_SHARE: Final = 50
 _FEWEST_KNOWN: Final = 4
+#: A department that is missing must be missed by a few.
+_FEWEST_WAITING: Final = 2
 _LONGEST_NAME: Final = 40
 LEAST_USERS, LEAST_GROUPS = 40, 4
 """With fewer there is nobody left for one of the changes."""
@@ -49,7 +51,8 @@ def scenery(directory: Directory, seed: int) -> Scenery:
     """Choose; the same directory and seed give the same. Raises ``CastingError`` for a directory that is too small."""
     people = [user for user in employees(directory) if user.get("department")]
     # The smallest departments wait: most people should arrive whole.
-    by_size = [name for name, _ in reversed(Counter(user["department"] for user in people).most_common())]
+    counts = Counter(user["department"] for user in people)
+    by_size = [name for name, number in reversed(counts.most_common()) if number >= _FEWEST_WAITING]
     if len(by_size) < 3 or not directory.groups:  # noqa: PLR2004 - two are missing, and one must be there
         raise CastingError("the directory has too few departments or groups to play with: ask for more --users and --groups")
     rng = random.Random(f"known/{seed}")

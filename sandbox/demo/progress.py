@@ -15,6 +15,8 @@ _BAR: Final = 24
 #: Speed is measured over so many seconds, so that a pause shows and a burst does not promise too much.
 _WINDOW: Final = 10.0
 _EVERY: Final = 5.0
+#: No promise is made before this share is done.
+_TELLING: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -48,9 +50,11 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds to go at that speed; None while nothing moves."""
+        """Seconds to go at that speed; None while nothing moves, or too little has been seen to tell."""
         speed = self.per_second
-        return (sum(self.totals.values()) - sum(self.done.values())) / speed if speed > 0 else None
+        if speed <= 0 or self.share < _TELLING:
+            return None
+        return (sum(self.totals.values()) - sum(self.done.values())) / speed
 
     def line(self) -> str:
         """``[######....]  41%  users 2,000/2,000  groups 100/100  memberships 812/11,663  310/s  0:35 left``."""

@@ -31,6 +31,14 @@ class Commit:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """HTTP requests, and operations that came inside batches."""
+
+    http: int
+    batched: int
+
+
 class ServiceNow:
     """An instance at ``url``. Every method raises httpx.HTTPError when the instance refuses."""
 
@@ -61,7 +69,7 @@ class ServiceNow:
     async def committed(
         self, since: int, wanted: Sequence[Callable[[Commit], Awaitable[bool]]], *, patience: float
     ) -> float | None:
-        """When the last of the ``wanted`` commits after number ``since`` was made (unix time); None if not within ``patience`` s."""
+        """When (unix time) the last of the ``wanted`` commits after number ``since`` was made; None after ``patience`` s."""
         deadline = time.monotonic() + patience
         open_ones = list(wanted)
         at = 0.0
@@ -95,10 +103,10 @@ class ServiceNow:
         inserted: list[str] = (await self._post("rows", {"table": table, "insert": list(rows)}))["inserted"]
         return inserted
 
-    async def requests(self) -> Mapping[str, Any]:
-        """Counters of everything that was asked of the instance."""
-        counters: Mapping[str, Any] = await self._get("requests")
-        return counters
+    async def requests(self) -> Requests:
+        """How much was asked of the instance so far."""
+        counters = await self._get("requests")
+        return Requests(int(counters["http_total"]), int(counters["batch_items_total"]))
 
     async def _get(self, route: str, **params: str) -> Any:
         answer = await self._http.get(f"{self.url}/control/{route}", params=params)

@@ -83,8 +83,7 @@ async def stage(sizes: Sizes, directory: Path) -> AsyncIterator[Stage]:
     """Start all parts, on their usual ports where those are free; raises ``ProcessError``. At the end all of them are stopped."""
     (directory / "azurite").mkdir(parents=True)
     async with AsyncExitStack() as stack:
-        usual = None if any(map(answers, DEFAULT_PORTS)) else DEFAULT_PORTS
-        storage = await stack.enter_async_context(Azurite(directory / "azurite", ports=usual))
+        storage = await _storage(stack, directory / "azurite")
         settings = sandbox_settings(storage=storage.connection_string)
         token = settings["GRAPH_ACCESS_TOKEN"]
         tenant, tenant_url = await _server(
@@ -104,6 +103,15 @@ async def stage(sizes: Sizes, directory: Path) -> AsyncIterator[Stage]:
         host = await _host(stack, storage.connection_string, tenant_url, instance_url, directory)
         parts = {"tenant": tenant, "instance": instance}
         yield Stage(f"{tenant_url}/v1.0", instance_url, host, token, directory, parts)
+
+
+async def _storage(stack: AsyncExitStack, directory: Path) -> Azurite:
+    """Azurite on its usual ports, or on free ones."""
+    if not any(map(answers, DEFAULT_PORTS)):
+        # Somebody may take a port between the look and the start.
+        with contextlib.suppress(ProcessError):
+            return await stack.enter_async_context(Azurite(directory, ports=DEFAULT_PORTS))
+    return await stack.enter_async_context(Azurite(directory))
 
 
 async def _server(

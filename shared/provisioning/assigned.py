@@ -99,6 +99,7 @@ class Assigned:
         changed |= {object_id: [] for object_id in wanted if object_id not in before and not wanted[object_id]}
         lost = [object_id for object_id in before if object_id not in wanted] if complete else []
         first = (await self._store.picture()).generation == 0
+        looked_at = await self._services.guard.hold_unassigned(kind, lost, nobody_left=not wanted)
         at = self._services.clock()
         # The first full round looks at everybody anyway. Later the events come before the picture, so that a crash between
         # them loses nothing, and once more after it, because whoever looked before it looked in vain.
@@ -106,7 +107,8 @@ class Assigned:
             []
             if first
             else [
-                ObjectsChanged(kind=kind, ids=tuple(part), reason="scope", occurred_at=at) for part in chunks([*changed, *lost])
+                ObjectsChanged(kind=kind, ids=tuple(part), reason="scope", occurred_at=at)
+                for part in chunks([*changed, *looked_at])
             ]
         )
         await self._services.queues.send_all(events, delay=_BEFORE_PICTURE)

@@ -69,6 +69,7 @@ async def _write_log(services: Services, batch: Batch) -> None:
         if work.outcome is not None
         and work.outcome.name not in _QUIET
         and (work.outcome.error is not None or work.outcome.name != "retried")
+        and work.outcome.detail != "StillStaged"
     ]
     await services.log.write(entries)
 
@@ -90,12 +91,34 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:
             join = replace(join, dirty=True)
+        if _is_freed(work):
+            join = replace(join, held=False)
         pairs.append((work, join, work.lease))
     results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False)
     lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
     obsolete = [key for work, join, _ in pairs if work.object_id not in lost for key in _obsolete_escrows(work, join, batch)]
     await services.escrows.remove(obsolete)
+    await _forget_staged(services, batch, lost)
     return lost
+
+
+async def _forget_staged(services: Services, batch: Batch, lost: set[str]) -> None:
+    """Whatever was held about an object is done, or is no longer to be done."""
+    freed = [work for work in batch.works if work.object_id not in lost and _is_freed(work)]
+    await services.guard.staged.forget([_waiter(work) for work in freed if work.join.held])
+    if isinstance(batch.event, ObjectsChanged) and batch.event.reason in {"absent", "released", "scope"}:
+        # What a round held as a whole is known to the guard alone.
+        await services.guard.forget(_waiter(work) for work in freed if not work.join.held)
+
+
+def _is_freed(work: Work) -> bool:
+    """Whether the object was looked at to the end, and nothing of it is held."""
+    outcome = work.outcome
+    if work.lease is None or outcome is None or outcome.detail == "RejectedByOperator":
+        return False
+    if work.presence == "unknown" and outcome.name == "skipped":
+        return False  # without evidence nothing is known
+    return outcome.name not in {"staged", "escrowed", "retried", "covered"}
 
 
 def _follow_ups(batch: Batch, lost: set[str]) -> list[Event]:

@@ -334,20 +334,26 @@ class Cycles:
         services = self._services
         kind = _KINDS[mark.chain]
         unseen: list[str] = []
+        members: dict[str, list[str]] = {}
         async for join in services.joins.scan(kind):
             if join.generation < mark.generation:
                 unseen.append(join.object_id)
             elif kind == "group":
-                await self._drop_unseen_members(mark, join.object_id)
+                found = await services.memberships.unseen(join.object_id, mark.generation)
+                members[join.object_id] = [membership.user_id for membership in found]
+        # Only now, at the end of a complete round, is it known how much it takes away: all of that, or nothing.
+        unseen = await services.guard.hold_absent(kind, unseen, mark.generation)
+        members = await services.guard.hold_absent_members(members, mark.generation, mark.page)
+        for group_id, users in members.items():
+            await self._drop_unseen_members(mark, group_id, users)
         events = [
             ObjectsChanged(kind=kind, ids=tuple(part), reason="absent", occurred_at=services.clock(), cycle_id=mark.cycle_id)
             for part in chunks(unseen)
         ]
         await services.queues.send_all(events)
 
-    async def _drop_unseen_members(self, mark: Watermark, group_id: str) -> None:
+    async def _drop_unseen_members(self, mark: Watermark, group_id: str, unseen: list[str]) -> None:
         services = self._services
-        unseen = [membership.user_id for membership in await services.memberships.unseen(group_id, mark.generation)]
         events = [
             MembersChanged(
                 group_id=group_id,

@@ -177,7 +177,7 @@ def _source(work: Work, circumstances: Circumstances, *, is_soft_deleted: bool) 
 
 
 def _note_scope(work: Work, scope: ScopeVerdict, *, active: bool, assigned: bool) -> None:
-    clauses = {f"{number}": describe(clause) for number, clause in enumerate(scope.clauses, start=1)}
+    clauses = {describe(clause): clause.passed for clause in scope.clauses}
     in_scope = active and assigned and scope.in_scope
     work.note(
         "EntrySynchronizationScoping",

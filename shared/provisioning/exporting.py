@@ -116,12 +116,12 @@ def _fitted(work: Work, mapping: ObjectMapping, columns: Columns, values: dict[s
     for column, value in values.items():
         known = columns.dictionary.columns.get(column)
         work.left_out.add(column)
-        if column in columns.missing or known is None:
+        if column in columns.missing:
             work.warnings.append(f"column {mapping.table}.{column} does not exist or cannot be written, and was left out")
             continue
         attribute = mapping.attribute(column)
-        limit = known.max_length
-        if limit is None or not limit or len(value) <= limit or known.reference:
+        limit = known.max_length if known is not None and not known.reference else None
+        if not limit or len(value) <= limit:
             fitted[column] = value
             work.left_out.discard(column)
         elif attribute is not None and attribute.on_overflow == "truncate":
@@ -173,7 +173,7 @@ def _unwritten(work: Work, mapping: ObjectMapping, verdict: Verdict) -> None:
 
 def _written(work: Work, mapping: ObjectMapping, verdict: Verdict, write: Write | None, outcome: Written) -> None:
     created = isinstance(write, Insert)
-    dropped = set(outcome.dropped)
+    dropped = _not_taken(work, mapping, outcome)
     essential = dropped & ({*matching_columns(mapping)} | ({_ACTIVE} if _ACTIVE in work.changes else set()))
     if essential:
         error = ProvisioningError(
@@ -188,8 +188,9 @@ def _written(work: Work, mapping: ObjectMapping, verdict: Verdict, write: Write 
         return
     if dropped:
         work.warnings.append(f"ServiceNow did not take {', '.join(sorted(dropped))}: the integration user may not write there")
-    if outcome.altered:
-        work.warnings.append(f"ServiceNow changed the value of {', '.join(sorted(outcome.altered))} when it was written")
+    altered = outcome.altered.keys() - dropped
+    if altered:
+        work.warnings.append(f"ServiceNow changed the value of {', '.join(sorted(altered))} when it was written")
     step = "EntryExportAdd" if created else "EntryExportUpdate"
     verb = "created" if created else "updated"
     work.note(
@@ -210,6 +211,17 @@ def _written(work: Work, mapping: ObjectMapping, verdict: Verdict, write: Write 
         work.end(Outcome("disabled", "disable"))
     else:
         work.end(Outcome("matched" if work.is_new_link else "updated", "update"))
+
+
+def _not_taken(work: Work, mapping: ObjectMapping, outcome: Written) -> set[str]:
+    """Columns that did not take their value. One that holds what was exported before was refused in silence, not altered."""
+    refused = {_ACTIVE} & outcome.altered.keys()
+    for column, held in outcome.altered.items():
+        attribute = mapping.attribute(column)
+        exact = attribute is None or attribute.case_exact
+        if work.join.hashes.get(column) == value_hash(work.object_id, column, held, case_exact=exact):
+            refused.add(column)
+    return refused | set(outcome.dropped)
 
 
 def _deleted(work: Work) -> None:

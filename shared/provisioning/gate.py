@@ -9,12 +9,13 @@ A Retry-After that one worker receives is written to the job's row and respected
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.errors import ThrottledError
+from shared.errors import ThrottledError, UnavailableError
 from shared.events import now
 from shared.servicenow.gate import AdaptiveGate
 from shared.state.slots import SLOT_SECONDS
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from shared.state.job import Job, Jobs
     from shared.state.slots import SlotLease, Slots
+
+log = logging.getLogger("provisioning.gate")
 
 #: How often a busy worker renews its slots, in seconds: several times within a lease (``SLOT_SECONDS``).
 _RENEW = 6.0
@@ -37,6 +40,13 @@ _IDLE = 3.0
 _SHARED_PAUSE = 3.0
 
 
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Room for one request. ``lease`` is renewed while a request uses it, and None once it was lost."""
+
+    lease: SlotLease | None
+
+
 class SharedGate:
     """``shared.servicenow.gate.Gate`` over all workers."""
 
@@ -45,9 +55,11 @@ class SharedGate:
         self._jobs = jobs
         self._limit = limit
         self._clock = clock
-        self._local = AdaptiveGate(limit)
-        self._free: list[SlotLease] = []
-        self._lent: list[SlotLease] = []
+        self._local = AdaptiveGate(limit, clock=lambda: clock().timestamp())
+        self._free: list[_Place] = []
+        self._lent: list[_Place] = []
+        #: Slots in use that others are entitled to: they are given back as requests end.
+        self._owed = 0
         self._taking = asyncio.Lock()
         self._returned = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,11 +71,11 @@ class SharedGate:
         """Hold one of the app's slots while a request is under way. Raises ``ThrottledError`` when none can be had soon."""
         await self._respect_pause()
         async with self._local.slot():
-            lease = await self._borrow()
+            place = await self._borrow()
             try:
                 yield
             finally:
-                await self._take_back(lease.number)
+                await self._take_back(place)
 
     def slow_down(self, retry_after: float | None) -> None:
         """The instance complained; a long Retry-After is shared with all workers."""
@@ -80,8 +92,7 @@ class SharedGate:
             self._keeper.cancel()
         for task in list(self._tasks):
             task.cancel()
-        free, self._free = self._free, []
-        await self._slots.give_back(free)
+        await self._give_back_free()
 
     async def _respect_pause(self) -> None:
         job = await self._jobs.get()
@@ -96,20 +107,20 @@ class SharedGate:
 
         await self._jobs.change(later)
 
-    async def _borrow(self) -> SlotLease:
+    async def _borrow(self) -> _Place:
         deadline = self._clock() + timedelta(seconds=_PATIENCE)
         while True:
-            lease = self._lend()
-            if lease is not None:
-                return lease
+            place = self._lend()
+            if place is not None:
+                return place
             async with self._taking:
-                lease = self._lend()
-                if lease is not None:
-                    return lease
+                place = self._lend()
+                if place is not None:
+                    return place
                 await self._refill()
-                lease = self._lend()
-                if lease is not None:
-                    return lease
+                place = self._lend()
+                if place is not None:
+                    return place
             if self._lent:
                 await self._wait_for_return()
             elif self._clock() > deadline:
@@ -117,29 +128,32 @@ class SharedGate:
             else:
                 await asyncio.sleep(_LOOK_AGAIN)
 
-    def _lend(self) -> SlotLease | None:
+    def _lend(self) -> _Place | None:
         """Lend a free slot whose lease still runs."""
         at = self._clock()
         while self._free:
-            lease = self._free.pop()
-            if lease.until > at:
-                self._lent.append(lease)
+            place = self._free.pop()
+            if place.lease is not None and place.lease.until > at:
+                self._lent.append(place)
                 self._used_at = at
-                return lease
+                return place
         return None
 
-    async def _take_back(self, number: int) -> None:
+    async def _take_back(self, place: _Place) -> None:
         self._used_at = self._clock()
-        for index, lease in enumerate(self._lent):
-            if lease.number == number:
-                self._free.append(self._lent.pop(index))
-                break
+        self._lent.remove(place)
+        if self._owed:
+            self._owed -= 1
+            self._spawn(self._give_back([place]))
+        elif place.lease is not None:
+            self._free.append(place)
         async with self._returned:
             self._returned.notify()
 
     async def _refill(self) -> None:
         """Take as many slots as may be had."""
-        self._free.extend(await self._slots.take(self._limit - len(self._lent), len(self._lent)))
+        taken = await self._slots.take(self._limit - len(self._lent), len(self._lent))
+        self._free.extend(_Place(lease) for lease in taken)
         if self._keeper is None or self._keeper.done():
             self._keeper = self._spawn(self._keep())
 
@@ -147,19 +161,37 @@ class SharedGate:
         """Renew what is in use, give back what is not; ends when nothing is left."""
         while self._free or self._lent:
             await asyncio.sleep(_RENEW / 2 if self._lent else _IDLE)
-            if not self._lent and self._clock() - self._used_at >= timedelta(seconds=_IDLE):
-                free, self._free = self._free, []
-                await self._slots.give_back(free)
-            elif any(
-                lease.until - self._clock() < timedelta(seconds=SLOT_SECONDS - _RENEW) for lease in (*self._lent, *self._free)
-            ):
-                await self._renew()
+            try:
+                if not self._lent and self._clock() - self._used_at >= timedelta(seconds=_IDLE):
+                    await self._give_back_free()
+                elif self._is_renewal_due():
+                    await self._renew()
+            except UnavailableError as error:
+                log.warning("slots to ServiceNow could not be renewed: %s", error.reason)
+
+    def _is_renewal_due(self) -> bool:
+        soon = self._clock() + timedelta(seconds=SLOT_SECONDS - _RENEW)
+        return any(place.lease is not None and place.lease.until < soon for place in (*self._lent, *self._free))
 
     async def _renew(self) -> None:
-        """Renew all; a slot in use that was lost is simply not lent again, its request goes on."""
-        renewed = {lease.number: lease for lease in await self._slots.renew([*self._lent, *self._free])}
-        self._lent = [renewed.get(lease.number, lease) for lease in self._lent]
-        self._free = [renewed[lease.number] for lease in self._free if lease.number in renewed]
+        """Renew all but what exceeds a fair share. The request of a lost slot goes on; the slot is not lent again."""
+        async with self._taking:
+            excess = max(0, len(self._lent) + len(self._free) - await self._slots.share())
+            spare, self._free = self._free[:excess], self._free[excess:]
+            self._owed = min(len(self._lent), excess - len(spare))
+            await self._slots.give_back([place.lease for place in spare if place.lease is not None])
+            places = [place for place in (*self._lent, *self._free) if place.lease is not None]
+            renewed = {lease.number: lease for lease in await self._slots.renew([place.lease for place in places if place.lease])}
+            for place in places:
+                place.lease = renewed.get(place.lease.number) if place.lease is not None else None
+
+    async def _give_back_free(self) -> None:
+        free, self._free = self._free, []
+        await self._give_back(free)
+
+    async def _give_back(self, places: list[_Place]) -> None:
+        async with self._taking:
+            await self._slots.give_back([place.lease for place in places if place.lease is not None])
 
     async def _wait_for_return(self) -> None:
         async with self._returned:

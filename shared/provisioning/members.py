@@ -90,6 +90,8 @@ class Members:
         added = frozenset(event.added)
         await services.memberships.index([(group, user) for user in event.added])
         rows = await services.memberships.get_many(pairs)
+        rejoined = [pair_waiter(row.pair) for row in rows if row.user_id in added and row.sys_id and not row.desired]
+        await services.guard.forget(rejoined)
         changed: list[Membership] = []
         for row in rows:
             if (event.generation, event.page) < (row.generation, row.page):
@@ -120,6 +122,8 @@ class Members:
         busy, _ = await self._reconcile([row for row in rows if row.etag], event.id, event.cycle_id)
         if event.reason == "retry":
             await self._forget_escrows(pairs)
+        if event.reason in {"released", "request"}:
+            await self._forget_staged(pairs)
         if busy:
             rest = frozenset(busy)
             again = replace(event.again(), id=new_id(), pairs=tuple(pair for pair in pairs if pair[1] in rest))
@@ -128,9 +132,14 @@ class Members:
     async def reconcile_group(self, event: GroupMembersDue) -> None:
         """Queue every membership of a group that is not as it should be."""
         after = event.after
+        group = await self._services.joins.get("group", event.group_id)
         while True:
             rows = await self._services.memberships.of_group(event.group_id, after=after, limit=_PAGE)
-            due = [row.pair for row in rows if row.desired != bool(row.sys_id) or row.dirty]
+            due = [
+                row.pair
+                for row in rows
+                if row.desired != bool(row.sys_id) or row.dirty or (row.sys_id and row.group_sys_id != group.sys_id)
+            ]
             await self.queue(due, event)
             if len(rows) < _PAGE:
                 return
@@ -158,6 +167,10 @@ class Members:
             PairsDue(pairs=tuple(part), reason=event.reason, cycle_id=event.cycle_id) for part in chunks(distinct)
         )
 
+    async def reconcile_rows(self, rows: Sequence[Membership], event_id: str, cycle_id: str) -> tuple[list[str], dict[str, int]]:
+        """Look at these rows, as they are wanted, now. Returns the users whose rows somebody else holds, and results by name."""
+        return await self._reconcile(rows, event_id, cycle_id)
+
     async def _reconcile(self, rows: Sequence[Membership], event_id: str, cycle_id: str) -> tuple[list[str], dict[str, int]]:
         """Lease, decide, write and commit. Returns the users whose rows somebody else holds, and counts of results."""
         services = self._services
@@ -167,6 +180,7 @@ class Members:
         cases = await self._cases([(row, outcome.lease) for row, outcome in taken if outcome.lease is not None])
         try:
             await self._look_up(cases)
+            await services.guard.admit_removals(cases)
             cases = await self._announce(cases)
             await self._write(cases)
         except ProvisioningError as error:
@@ -293,6 +307,19 @@ class Members:
         healed = [row.pair for row in rows if row.desired == bool(row.sys_id) and not row.dirty]
         await self._services.escrows.remove([f"{RETRY}/{pair_waiter(pair)}" for pair in healed])
 
+    async def _forget_staged(self, pairs: Sequence[Pair]) -> None:
+        """Nothing is held any more about memberships that are as they should be, and are to stay."""
+        if not await self._services.guard.holds_anything():
+            return
+        rows = await self._services.memberships.get_many(pairs)
+        users = await self._services.joins.get_many("user", [row.user_id for row in rows])
+        settled = [
+            pair_waiter(row.pair)
+            for row, user in zip(rows, users, strict=True)
+            if row.desired == bool(row.sys_id) and not (row.sys_id and user.state == "suspended")
+        ]
+        await self._services.guard.forget(settled)
+
     async def _look_again(self, cases: Sequence[Case]) -> None:
         """A user or group that appeared while its membership was put to wait did not see it waiting: look again."""
         waiting = [case for case in cases if case.verb == "wait"]
@@ -317,8 +344,8 @@ def _verb(case: Case) -> str:
     if row.sys_id:
         if not row.desired or case.user.state == "suspended":
             return "remove"
-        gone = not case.user.sys_id or (row.user_sys_id and row.user_sys_id != case.user.sys_id)
-        return "check" if gone else "keep"
+        moved = row.user_sys_id != case.user.sys_id or row.group_sys_id != case.group.sys_id
+        return "check" if moved else "keep"
     if not row.desired:
         return "keep"
     if case.user.is_linked and case.group.is_linked:

@@ -20,7 +20,7 @@ async def log_memberships(services: Services, cases: Sequence[Case], event_id: s
     """Write an entry for each group with a membership that was written, failed, or waits. Members appear by their ids."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        if case.result not in {"unchanged", "retried", "lost"}:
+        if case.result not in {"unchanged", "retried", "lost", "held"}:
             groups.setdefault(case.membership.group_id, []).append(case)
     ended = services.clock()
     entries = []
@@ -51,6 +51,10 @@ def _work(group_id: str, members: Sequence[Case], change: str) -> Work:
             "(UnableToResolveReferenceAttributeValue)"
         )
         work.note("EntrySynchronizationSkip", "referenceResolution", "warning", description, members=",".join(waiting))
+    staged = by_result.get("staged", [])
+    if staged:
+        description = f"{len(staged)} removals from group '{group_id}' are held for a decision: the limit of 24 hours is reached"
+        work.note("EntryStagedDelete", "export", "skipped", description, members=",".join(staged))
     failed = [case for case in members if case.error is not None]
     for case in failed:
         assert case.error is not None  # noqa: S101 - filtered right above
@@ -63,6 +67,8 @@ def _work(group_id: str, members: Sequence[Case], change: str) -> Work:
         )
     if failed:
         work.end(Outcome("escrowed", "update", "failure", failed[0].error))
+    elif staged and not (added or removed):
+        work.end(Outcome("staged", "stageddelete", "skipped", detail="StagedDelete"))
     elif added or removed:
         work.end(Outcome("updated", "update", "warning" if waiting else "success"))
     else:

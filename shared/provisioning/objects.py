@@ -52,11 +52,14 @@ class Objects:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def process(self, event: ObjectsChanged | ObjectsSnapshot) -> None:
-        """Process one message. Raises what concerns all of its objects; what concerns one ends with that one."""
+    async def process(self, event: ObjectsChanged | ObjectsSnapshot) -> Batch | None:
+        """Process one message. Raises what concerns all of its objects; what concerns one ends with that one.
+
+        Returns the objects with their outcomes; None when the schema does not provision this kind.
+        """
         mapping = self._services.mapping(event.kind)
         if mapping is None:
-            return
+            return None
         batch = await self._batch(event, mapping)
         if isinstance(event, ObjectsSnapshot):
             await self._skip_unchanged(batch, event)
@@ -76,6 +79,7 @@ class Objects:
             if not finished:
                 await self._give_back(batch)
         await finish(self._services, batch)
+        return batch
 
     async def _batch(self, event: ObjectsChanged | ObjectsSnapshot, mapping: ObjectMapping) -> Batch:
         services = self._services
@@ -128,7 +132,7 @@ class Objects:
                 if not join.sys_id and tried.outcome is not None and tried.outcome.name == "skipped":
                     work.steps, work.outcome, work.reason = tried.steps, tried.outcome, tried.reason
                 continue
-            clean = tried.is_open and not join.dirty and join.intent is None
+            clean = tried.is_open and not join.dirty and join.intent is None and not join.held
             if clean and join.fingerprint == fingerprint(tried, verdict, services.mappings.version):
                 work.end(Outcome("unchanged"))
                 settled.append(join)
@@ -147,6 +151,9 @@ class Objects:
                 work.end(Outcome("retried", again=_busy_delay(outcome, at)))
                 continue
             work.join, work.lease = join, outcome.lease
+            if isinstance(batch.event, ObjectsChanged) and batch.event.reason == "request":
+                # An operator asks what is there now: nothing that was remembered is believed.
+                work.join = replace(join, dirty=True)
             if join.intent is not None:
                 # The former holder may have sent its request. The lease outlasts every request, so its end is settled by now.
                 work.join = replace(join, dirty=True, intent=None)
@@ -215,15 +222,15 @@ class Objects:
     async def _read_target(self, batch: Batch) -> None:
         """Match who has no link, and read the records of dirty links."""
         services, mapping = self._services, batch.mapping
-        dictionary = await services.target.dictionary(mapping.table)
-        missing = await services.target.missing_columns(mapping)
-        mapped = [attribute.target for attribute in mapping.attributes if attribute.target not in missing]
-        fields = list(dict.fromkeys(column for column in (*mapped, *_ALWAYS_READ) if column in dictionary))
+        fields = await services.target.readable_columns(mapping, _ALWAYS_READ)
         dirty = [work for work in batch.decided if work.join.sys_id and work.join.dirty and work.decision != "delete"]
         for work in dirty:
             work.record = await services.servicenow.get(mapping.table, work.join.sys_id, fields)
             if work.record is None:
                 await lost_record(services, batch, work)
+            else:
+                description = f"Retrieved {work.noun} '{work.display}' from ServiceNow by its link"
+                work.note("EntryImport", "matching", "success", description, sys_id=work.join.sys_id)
         unlinked = [work for work in batch.decided if not work.join.sys_id and work.record is None]
         if unlinked:
             await match(services, unlinked, mapping, fields, batch.context)
@@ -240,6 +247,7 @@ class Objects:
                 acting.append((work, write))
             elif work.is_open:
                 account(work, mapping, verdict, None, None)
+        acting = await services.guard.admit(batch, acting)
         acting = await self._announce(await claim_new(services, batch, acting))
         if not acting:
             return

@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ProvisioningError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PAGE, MAX_PAGE = 50, 500
 #: Pages that one request looks through for entries that satisfy a filter.
 _SCANNED_PAGES = 20
+_COUNTS_KEPT = timedelta(seconds=15)
 _COMPARISON = re.compile(r"\s*([A-Za-z/]+)\s+(eq|gt|lt|ge|le)\s+('(?:[^']|'')*'|[0-9A-Za-z:.\-+]+)\s*")
 _CONTAINS = re.compile(r"\s*contains\(\s*([A-Za-z/]+)\s*,\s*('(?:[^']|'')*')\s*\)\s*")
 _ZERO = "0001-01-01T00:00:00Z"
@@ -43,6 +44,7 @@ class Operations:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._counted: tuple[datetime, dict[str, int]] | None = None
 
     async def job(self) -> dict[str, Any]:
         """The ``synchronizationJob``, with figures of the app's own under ``app``."""
@@ -54,11 +56,7 @@ class Operations:
             for chain, mark in marks.items()
             if mark.generation
         }
-        counts: Counter[str] = Counter()
-        for kind in ("user", "group"):
-            async for join in services.joins.scan("user" if kind == "user" else "group"):
-                if join.is_linked:
-                    counts["User" if kind == "user" else "Group"] += 1
+        counts = await self._entry_counts()
         ran = any(mark.finished_at for mark in marks.values())
         code = "Quarantine" if job.quarantine else "Paused" if job.paused else "Active" if ran else "NotRun"
         execution = _execution(marks, progress)
@@ -187,6 +185,15 @@ class Operations:
         if job.quarantine is not None:
             return [f"the job is in quarantine since {job.quarantine.current_began}: {job.quarantine.message}"]
         return []
+
+    async def _entry_counts(self) -> dict[str, int]:
+        """Linked objects by type, counted at most every few seconds: a status page asks often, and counting reads every row."""
+        at = self._services.clock()
+        if self._counted is None or at - self._counted[0] > _COUNTS_KEPT:
+            joins = self._services.joins
+            counts = {"Group": await joins.count_linked("group"), "User": await joins.count_linked("user")}
+            self._counted = (at, counts)
+        return self._counted[1]
 
     async def _subscriptions(self) -> list[dict[str, Any]]:
         notifications = self._services.settings.notifications

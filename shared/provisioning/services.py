@@ -17,10 +17,13 @@ from shared.graph.objects import default_domain
 from shared.provisioning.assigned import Assigned
 from shared.provisioning.cycles import Cycles
 from shared.provisioning.dispatch import Dispatcher
+from shared.provisioning.exporter import LiveExporter, RecordingExporter
 from shared.provisioning.gate import SharedGate
+from shared.provisioning.guard import Guard
 from shared.provisioning.intake import Intake
 from shared.provisioning.members import Members
 from shared.provisioning.objects import Objects
+from shared.provisioning.on_demand import OnDemand
 from shared.provisioning.operations import Operations
 from shared.provisioning.quarantine import QuarantineWard
 from shared.provisioning.references import References
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     import httpx
 
     from shared.events import Kind
+    from shared.provisioning.exporter import Exporter
     from shared.schema.mapping import ObjectMapping
     from shared.servicenow.gate import Gate
     from shared.settings import Settings
@@ -74,6 +78,8 @@ class Services:
         gate: Gate | None = None,
         mappings: Mappings | None = None,
         clock: Callable[[], datetime] = now,
+        exporter: Exporter | None = None,
+        graph: GraphClient | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -81,8 +87,8 @@ class Services:
         self.mappings = mappings or load_mappings(settings)
         self._default_domain: str | None = None
 
-        self.tables = tables or Tables.open(settings.storage)
-        self.queues = queues or Queues.open(settings.storage)
+        self.tables = exporter.tables if exporter else tables or Tables.open(settings.storage)
+        self.queues = exporter.queues if exporter else queues or Queues.open(settings.storage)
         self.joins = Joins(self.tables, clock)
         self.owners = Owners(self.tables)
         self.memberships = Memberships(self.tables, clock)
@@ -94,27 +100,20 @@ class Services:
         self.log = ProvisioningLog(self.tables)
         self.held_subscriptions = HeldSubscriptions(self.tables)
 
-        graph, target = settings.graph, settings.servicenow
-        self.graph = GraphClient(graph.base_url, access_token=graph.access_token or None, transport=graph_transport)
-        self._gate = SharedGate(Slots(self.tables, target.max_concurrency, self.worker, clock), self.jobs, target.max_concurrency)
-        self.servicenow = ServiceNowClient(
-            target.instance_url,
-            build_auth(
-                target.auth,
-                username=target.username,
-                password=target.password,
-                client_id=target.client_id,
-                client_secret=target.client_secret,
-                api_key=target.api_key,
-            ),
-            gate=gate or self._gate,
-            transport=servicenow_transport,
+        source = settings.graph
+        self.graph = graph or GraphClient(
+            source.base_url, access_token=source.access_token or None, transport=graph_transport, clock=clock
         )
+        limit = settings.servicenow.max_concurrency
+        self._gate = SharedGate(Slots(self.tables, limit, self.worker, clock), self.jobs, limit)
+        self.servicenow = exporter.servicenow if exporter else self._open_servicenow(servicenow_transport, gate or self._gate)
+        self.exporter: Exporter = exporter or LiveExporter(self.tables, self.queues, self.servicenow)
 
         self.references = References(self)
         self.target = Target(self)
         self.assigned = Assigned(self, Assignments(self.tables))
         self.waiting = Waiting(self)
+        self.guard = Guard(self)
         self.quarantine = QuarantineWard(self)
         self.objects = Objects(self)
         self.members = Members(self)
@@ -122,7 +121,30 @@ class Services:
         self.subscribing = Subscribing(self)
         self.intake = Intake(self)
         self.operations = Operations(self)
+        self.on_demand = OnDemand(self)
         self.dispatcher = Dispatcher(self)
+
+    def _open_servicenow(self, transport: httpx.AsyncBaseTransport | None, gate: Gate) -> ServiceNowClient:
+        target, clock = self.settings.servicenow, self.clock
+        auth = build_auth(
+            target.auth,
+            username=target.username,
+            password=target.password,
+            client_id=target.client_id,
+            client_secret=target.client_secret,
+            api_key=target.api_key,
+        )
+        return ServiceNowClient(target.instance_url, auth, gate=gate, transport=transport, clock=lambda: clock().timestamp())
+
+    def rehearse(self) -> tuple[Services, RecordingExporter]:
+        """The same engine with an exporter that writes nothing anywhere, for previews and plans; need not be closed.
+
+        What one rehearsal would have written is what its exporter holds; a second one knows nothing of it.
+        """
+        recording = RecordingExporter(self.exporter)
+        rehearsed = Services(self.settings, mappings=self.mappings, clock=self.clock, exporter=recording, graph=self.graph)
+        rehearsed.target = self.target
+        return rehearsed, recording
 
     async def aclose(self) -> None:
         await self._gate.aclose()

@@ -14,12 +14,16 @@ from shared.servicenow.dictionary import TableDictionary, load_dictionary, verif
 from shared.servicenow.queries import everything
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from shared.provisioning.services import Services
     from shared.schema.mapping import ObjectMapping
 
 _KEPT = timedelta(hours=1)
+#: Only the dictionary itself says that a column does not exist; a sample record merely does not show it. Where it may not be
+#: read, columns are believed to exist, and reading back what was written tells.
+_AUTHORITY = "sys_dictionary"
 _CONTROLLED = timedelta(minutes=5)
 _TABLES = ("sys_user", "sys_user_group", "sys_user_grmember")
 
@@ -48,6 +52,8 @@ class Target:
         Raises ``SchemaMismatchError`` when a matching column is among them: without it nobody can be matched.
         """
         dictionary = await self.dictionary(mapping.table)
+        if dictionary.source != _AUTHORITY:
+            return frozenset()
         columns = {attribute.target for attribute in mapping.attributes if attribute.target != "members"}
         faults = verify_columns(dictionary, read=columns, written=columns)
         matching = {column for rule in mapping.matching for column, _ in rule.pairs}
@@ -59,17 +65,28 @@ class Target:
                 )
         return frozenset(fault.column for fault in faults)
 
+    async def readable_columns(self, mapping: ObjectMapping, always: Sequence[str]) -> list[str]:
+        """The columns to read of a record: the mapped ones that exist, and of ``always`` those that the table has."""
+        dictionary = await self.dictionary(mapping.table)
+        missing = await self.missing_columns(mapping)
+        mapped = [attribute.target for attribute in mapping.attributes if attribute.target not in {*missing, "members"}]
+        if dictionary.source == "none":
+            return mapped
+        matching = {column for rule in mapping.matching for column, _ in rule.pairs}
+        return list(dict.fromkeys(column for column in (*mapped, *always) if column in dictionary or column in matching))
+
     async def prove_absence(self, table: str) -> None:
         """Zero rows mean nothing unless the same caller sees other rows: ask for any row at all.
 
-        Raises ``UnavailableError`` when the table shows none: an empty sys_user is a lost permission, not an empty company.
+        Raises ``UnavailableError`` when the table shows none though we own records of it: that is a lost permission, and no
+        empty table.
         """
         at = self._services.clock()
         last = self._controlled_at.get(table)
         if last is not None and at - last < _CONTROLLED:
             return
         rows = await self._services.servicenow.sample(table, everything(), ("sys_id",), limit=1)
-        if not rows and table == "sys_user":
+        if not rows and await self._services.owners.any(table):
             raise UnavailableError(
                 f"ServiceNow shows no row of {table} at all, so that an empty answer proves nothing",
                 retry_after=60.0,

@@ -15,12 +15,12 @@ A waiter is ``user:{id}``, ``group:{id}`` or ``pair:{group}:{user}``. Keys are d
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shared.state.joins import bucket
 from shared.state.leases import moment
-from shared.state.tables import Operation, row
+from shared.state.tables import Exists, Operation, row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,9 +88,9 @@ class Escrows:
 
     async def write(self, escrows: Sequence[Escrow]) -> None:
         """Insert or refresh. The time since when something waits is kept when the row is there already."""
-        if not escrows:
-            return
-        await self._tables.apply(_TABLE, [Operation("merge", _to_row(escrow)) for escrow in escrows])
+        results = await self._tables.apply(_TABLE, [Operation("insert", _to_row(escrow)) for escrow in escrows])
+        there = [escrow for escrow, result in zip(escrows, results, strict=True) if isinstance(result, Exists)]
+        await self._tables.apply(_TABLE, [Operation("merge", _to_row(replace(escrow, created_at=None))) for escrow in there])
 
     async def get(self, partition: str, row_key: str) -> Escrow | None:
         found = await self._tables.get(_TABLE, partition, row_key)

@@ -6,7 +6,9 @@ one aspect of the row and must not lose another's.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +27,8 @@ _KEY = ("job", "job")
 #: How old a cached read may be, in seconds: a pause or a Retry-After reaches every instance within this time.
 _CACHE_SECONDS = 2.0
 _ATTEMPTS = 20
+#: The longest moment between two attempts at a change, in seconds.
+_APART = 0.05
 
 #: The quarantine reasons of Microsoft Graph's synchronizationQuarantine that the app gives.
 QuarantineReason = Literal[
@@ -80,6 +84,8 @@ class Jobs:
         self._tables = tables
         self._clock = clock
         self._cached: tuple[datetime, Job] | None = None
+        #: Changes of one worker take turns, so that only those of others can cross them.
+        self._changing = asyncio.Lock()
 
     async def get(self, *, fresh: bool = False) -> Job:
         at = self._clock()
@@ -92,6 +98,10 @@ class Jobs:
 
     async def change(self, decide: Callable[[Job], Job | None]) -> Job:
         """Change the row: ``decide`` sees the present one and returns the new one, or None to leave it."""
+        async with self._changing:
+            return await self._change(decide)
+
+    async def _change(self, decide: Callable[[Job], Job | None]) -> Job:
         for _ in range(_ATTEMPTS):
             before = await self.get(fresh=True)
             after = decide(before)
@@ -105,6 +115,8 @@ class Jobs:
                 else:
                     etag = await self._tables.insert(_TABLE, _to_row(after))
             except (Stale, Exists):
+                # A moment by chance, so that two workers do not keep step and one of them always comes second.
+                await asyncio.sleep(random.uniform(0.0, _APART))  # noqa: S311 - not a secret
                 continue
             after = replace(after, etag=etag)
             self._cached = (self._clock(), after)

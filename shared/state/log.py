@@ -24,8 +24,8 @@ _INDEX = "logindex"
 #: Counts down from the year 2286: milliseconds since 1970 that are ever needed, less the entry's own.
 _END = 10_000_000_000_000
 _HOUR = 3_600_000
-#: A property holds 32 Ki characters.
-_PART = 30_000
+#: A property holds 32 Ki units of UTF-16, and a character may take two.
+_PART = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ class ProvisioningLog:
         keys = [str(found["RowKey"]).split("|") for found in pointers]
         rows = await self._tables.get_many(_TABLE, [(partition, key) for _, partition, key in keys])
         return [_document(found) for found in rows if found is not None]
+
+
+def documents_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The documents of rows of the log's table, oldest first."""
+    return [_document(found) for found in sorted(rows, key=lambda found: str(found["RowKey"]), reverse=True)]
 
 
 def _document(found: Row) -> dict[str, Any]:

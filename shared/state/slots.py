@@ -2,7 +2,8 @@
 
 A slot is a row that a worker (one process) leases for some seconds, renews while it is busy, and uses for one request after
 another. A worker that dies gives its slots back by not renewing them. A worker without a slot asks for one by a ``want``
-row; whoever holds more than a fair share gives back what it holds too much when it renews.
+row; whoever holds more than a fair share (``share``) gives back what is too much: what it does not use at once, the rest as
+its requests end.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _TABLE = "job"
 _PARTITION = "slots"
 #: Length of a slot's lease, in seconds.
 SLOT_SECONDS = 20.0
-_WANT_SECONDS = 15.0
+_WANT, _WANT_SECONDS = "want-", 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,20 @@ class Slots:
             if lease is not None:
                 taken.append(lease)
         if not taken and not holding:
+            await self._forget_old_wants(rows, at)
             until = (at + timedelta(seconds=_WANT_SECONDS)).isoformat()
-            await self._tables.upsert(_TABLE, row(_PARTITION, f"want-{self._worker}", worker=self._worker, until=until))
+            await self._tables.upsert(_TABLE, row(_PARTITION, f"{_WANT}{self._worker}", worker=self._worker, until=until))
         return taken
 
-    async def renew(self, leases: list[SlotLease]) -> list[SlotLease]:
-        """Renew leases, less those that exceed a fair share while others want slots; lost ones are left out."""
-        at = self._clock()
+    async def share(self) -> int:
+        """How many slots this worker may hold now."""
         rows = await self._tables.query(_TABLE, "PartitionKey eq @partition", {"partition": _PARTITION})
-        share = self._fair_share(rows, at)
-        await self.give_back(leases[share:])
-        renewed = [await self._lease(lease.number, at, lease.etag) for lease in leases[:share]]
+        return self._fair_share(rows, self._clock())
+
+    async def renew(self, leases: list[SlotLease]) -> list[SlotLease]:
+        """Renew leases; lost ones are left out."""
+        at = self._clock()
+        renewed = [await self._lease(lease.number, at, lease.etag) for lease in leases]
         return [lease for lease in renewed if lease is not None]
 
     async def give_back(self, leases: list[SlotLease]) -> None:
@@ -80,6 +84,11 @@ class Slots:
             Operation("replace", row(_PARTITION, f"{lease.number:04d}", worker="", until=""), lease.etag) for lease in leases
         ]
         await self._tables.apply(_TABLE, operations)
+
+    async def _forget_old_wants(self, rows: list[Row], at: datetime) -> None:
+        """Workers come and go; what they once wanted does not pile up."""
+        old = [found for found in rows if str(found["RowKey"]).startswith(_WANT) and not _is_held(found, at)]
+        await self._tables.apply(_TABLE, [Operation("delete", found, str(found["etag"])) for found in old])
 
     async def _lease(self, number: int, at: datetime, etag: str) -> SlotLease | None:
         until = at + timedelta(seconds=SLOT_SECONDS)
@@ -94,7 +103,7 @@ class Slots:
     def _fair_share(self, rows: list[Row], at: datetime) -> int:
         """The whole limit for a worker alone; an equal part, at least one, while others hold or want slots."""
         others = {str(found["worker"]) for found in rows if _is_held(found, at)} - {self._worker, ""}
-        waiting = any(str(found["RowKey"]).startswith("want-") and _is_held(found, at) for found in rows)
+        waiting = any(str(found["RowKey"]).startswith(_WANT) and _is_held(found, at) for found in rows)
         if not waiting:
             return self._limit
         return max(1, self._limit // (len(others) + 1))

@@ -55,7 +55,12 @@ TABLES: tuple[str, ...] = (
 )
 #: Operations of one transaction, a limit of Table Storage.
 TRANSACTION = 100
+#: Bytes of one transaction. Table Storage takes 4 MiB; a smaller one does not hold up the event loop while it is sent.
+_TRANSACTION_BYTES = 900_000
+#: Bytes of one part of a transaction beside its texts: headers, and names and types of properties.
+_PART_BYTES = 1_500
 _HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_PRECONDITION = 404, 409, 412
+_REFUSED = frozenset({401, 403})
 #: Point reads in flight of one bulk read: enough to hide the latency, few enough to leave room for others.
 _PARALLEL_READS = 16
 
@@ -186,14 +191,13 @@ class Tables:
         return await self._write(table, "replace", row, etag)
 
     async def delete(self, table: str, partition: str, key: str, etag: str = "") -> None:
-        """Delete; a row that is gone already is fine unless an ETag was given (then ``Stale``)."""
+        """Delete; a row that is gone already is fine. Raises ``Stale`` when an ETag was given and the row has changed."""
         async with self._request(table, "delete") as client:
             conditions: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
             try:
                 await client.delete_entity(partition, key, **conditions)
-            except (ResourceModifiedError, ResourceNotFoundError) as error:
-                if etag:
-                    raise Stale(f"{table}/{partition}/{key}") from error
+            except ResourceModifiedError as error:
+                raise Stale(f"{table}/{partition}/{key}") from error
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> list[str]:
         """All or nothing, on rows of ONE partition, at most 100. Returns the new ETags ("" for deletes).
@@ -222,25 +226,18 @@ class Tables:
         """Each operation by itself, in as few requests as possible: rows of any partitions, each with its own result.
 
         A transaction that fails is repeated row by row, so that one row that was not as expected does not hold up the rest.
-        The result is the new ETag ("" for a delete), or the ``Stale`` or ``Exists`` that this row met.
+        The result is the new ETag ("" for a delete), or the ``Stale`` or ``Exists`` that this row met. Operations on the same
+        row are carried out one after the other.
         """
-        partitions: dict[str, list[int]] = {}
-        for index, part in enumerate(operations):
-            partitions.setdefault(str(part.row["PartitionKey"]), []).append(index)
-        groups = [
-            indexes[start : start + TRANSACTION]
-            for indexes in partitions.values()
-            for start in range(0, len(indexes), TRANSACTION)
-        ]
         results: dict[int, str | Stale | Exists] = {}
-        room = asyncio.Semaphore(_PARALLEL_READS)
+        room, single = asyncio.Semaphore(_PARALLEL_READS), asyncio.Semaphore(_PARALLEL_READS)
 
         async def one(index: int) -> None:
-            part = operations[index]
-            try:
-                results[index] = (await self.transact(table, [part]))[0]
-            except (Stale, Exists) as error:
-                results[index] = error
+            async with single:
+                try:
+                    results[index] = (await self.transact(table, [operations[index]]))[0]
+                except (Stale, Exists) as error:
+                    results[index] = error
 
         async def group(indexes: list[int]) -> None:
             async with room:
@@ -250,12 +247,12 @@ class Tables:
                     if len(indexes) == 1:
                         results[indexes[0]] = error
                         return
-                    for index in indexes:
-                        await one(index)
+                    await asyncio.gather(*(one(index) for index in indexes))
                 else:
                     results.update(zip(indexes, etags, strict=True))
 
-        await asyncio.gather(*(group(indexes) for indexes in groups))
+        for groups in _transactions(operations):
+            await asyncio.gather(*(group(indexes) for indexes in groups))
         return [results[index] for index in range(len(operations))]
 
     async def ensure(self) -> None:
@@ -302,6 +299,12 @@ class Tables:
         try:
             yield client
         except HttpResponseError as error:
+            if error.status_code in _REFUSED:
+                raise UnavailableError(
+                    f"Table Storage refused the app ({verb} {table}: {error.status_code})",
+                    recommended_action="Give the app's identity the role Storage Table Data Contributor, or check the key in "
+                    "AzureWebJobsStorage.",
+                ) from error
             if error.status_code is not None and error.status_code < 500 and error.status_code not in {408, 429}:  # noqa: PLR2004
                 raise
             raise UnavailableError(f"Table Storage did not answer ({verb} {table}: {error.status_code})") from error
@@ -325,6 +328,40 @@ def _entity(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in properties.items() if name != "etag"}
 
 
+def _transactions(operations: Sequence[Operation]) -> list[list[list[int]]]:
+    """The operations' indexes as transactions of one partition each, in rounds: a row can appear only once in a transaction."""
+    rounds: list[dict[str, list[int]]] = []
+    occurrences: dict[tuple[str, str], int] = {}
+    for index, part in enumerate(operations):
+        partition, key = str(part.row["PartitionKey"]), str(part.row["RowKey"])
+        number = occurrences.get((partition, key), 0)
+        occurrences[partition, key] = number + 1
+        if number == len(rounds):
+            rounds.append({})
+        rounds[number].setdefault(partition, []).append(index)
+    return [[part for indexes in partitions.values() for part in _cut(operations, indexes)] for partitions in rounds]
+
+
+def _cut(operations: Sequence[Operation], indexes: Sequence[int]) -> list[list[int]]:
+    """The indexes in parts that one transaction can hold, by number and by size."""
+    parts: list[list[int]] = []
+    size = 0
+    for index in indexes:
+        weight = _weight(operations[index].row)
+        if not parts or len(parts[-1]) == TRANSACTION or size + weight > _TRANSACTION_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(index)
+        size += weight
+    return parts
+
+
+def _weight(properties: Mapping[str, Any]) -> int:
+    """At most so many bytes on the wire, where a character that is not ASCII is written as an escape (a pair beyond the BMP)."""
+    texts = [value for value in properties.values() if isinstance(value, str)]
+    return _PART_BYTES + sum(len(text) if text.isascii() else 12 * len(text) for text in texts)
+
+
 def _transaction_part(part: Operation) -> Any:
     entity = _entity(part.row)
     conditions = {"etag": part.etag, "match_condition": MatchConditions.IfNotModified} if part.etag else {}
@@ -342,5 +379,5 @@ def _transaction_part(part: Operation) -> Any:
 
 
 def _table_is_missing(error: HttpResponseError) -> bool:
-    code = getattr(error, "error_code", None)
-    return "TableNotFound" in (str(code) + str(error.message))
+    # The SDK decodes the code for some verbs only; the answer's text always holds it.
+    return "TableNotFound" in f"{getattr(error, 'error_code', '')} {error}"

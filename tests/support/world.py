@@ -20,15 +20,21 @@ from sandbox.instance import InstanceConfig, InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
 from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
 from sandbox.tenant import TenantConfig, TenantServer
-from shared.events import QUEUES
+from shared.events import CYCLE_EVENTS, GROUP_EVENTS, QUEUES, USER_EVENTS
 from shared.provisioning.services import Services
 from shared.settings import Settings, load_settings
 from shared.state.tables import TABLES, Operation
+from tests.support.clock import Clock
+from tests.support.held_queues import HeldQueues
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    import httpx
+
+    from sandbox.tenant.delta import DeltaTokens
     from shared.schema.mapping import Mappings
+    from shared.state.tables import Tables
 
 STATE = "a-secret-of-the-tests"
 
@@ -57,35 +63,46 @@ class World:
     instance: InstanceServer
     services: Services
     queues: QueueServiceClient
+    held: HeldQueues
+    clock: Clock
+    #: How often each message is delivered.
+    deliveries: int = 1
 
     async def pump(self, until: Callable[[], bool] | None = None, *, seconds: float = 60.0, patience: float = 20.0) -> int:
         """Process messages until the queues are empty (or ``until`` holds); returns how many. Fails after ``seconds``.
 
-        Messages that become visible within ``patience`` seconds are waited for; later ones are left in their queue.
+        When nothing else is left, the clock is put forward to the next message that is due within ``patience`` seconds;
+        later ones are left in their queue.
         """
         handled = 0
         loop = asyncio.get_running_loop()
-        deadline, active_at = loop.time() + seconds, loop.time()
+        deadline = loop.time() + seconds
         running: dict[str, asyncio.Task[int]] = {}
         try:
             while until is None or not until():
+                await self.held.release()
                 for queue in QUEUES:
                     if queue not in running:
                         running[queue] = loop.create_task(self._take(queue))
                 done, _ = await asyncio.wait(running.values(), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
                 for queue, task in list(running.items()):
                     if task in done:
-                        number = running.pop(queue).result()
-                        handled += number
-                        active_at = loop.time() if number else active_at
-                busy = any(not task.done() for task in running.values())
-                lengths = {} if busy or until is not None else await self.services.queues.lengths(QUEUES)
-                if until is None and not busy and (not any(lengths.values()) or loop.time() - active_at > patience):
+                        handled += running.pop(queue).result()
+                rests = not running.keys() - {CYCLE_EVENTS} and not await self.held.visible((USER_EVENTS, GROUP_EVENTS))
+                if rests and not self._jump(patience) and not running and not await self.held.visible(QUEUES):
                     return handled
-                assert loop.time() < deadline, f"the queues are not empty after {seconds} s: {lengths}"
+                assert loop.time() < deadline, f"the queues are not empty after {seconds} s: {self.held.held}"
             return handled
         finally:
             await asyncio.gather(*running.values(), return_exceptions=True)
+
+    def _jump(self, patience: float) -> bool:
+        """Put the clock forward to the next message that is due soon; False when there is none."""
+        due = self.held.next_due
+        if due is None or (due - self.clock()).total_seconds() > patience:
+            return False
+        self.clock.advance_to(due)
+        return True
 
     async def _take(self, queue: str) -> int:
         client = self.queues.get_queue_client(queue, message_decode_policy=TextBase64DecodePolicy())
@@ -95,11 +112,17 @@ class World:
             return 0
 
         async def one(message: Any) -> None:
-            await self.services.dispatcher.handle(queue, message.content)
+            for _ in range(self.deliveries):
+                await self.services.dispatcher.handle(queue, message.content)
             await client.delete_message(message)
 
         await asyncio.gather(*(one(message) for message in messages))
         return len(messages)
+
+    async def later(self, seconds: float) -> None:
+        """Let time pass, and process what was due by then and what follows from it."""
+        self.clock.advance(seconds)
+        await self.pump(patience=seconds)
 
     async def cycle(self) -> None:
         """One tick of the timer and everything that follows from it."""
@@ -114,9 +137,27 @@ class World:
         """A record made by hand in ServiceNow; returns its sys_id."""
         return str(self.instance.instance.insert(table, values, SYSTEM)["sys_id"])
 
+    @property
+    def api_tokens(self) -> DeltaTokens:
+        """The tenant's delta tokens, to make them expire or be forgotten."""
+        return self.tenant.api._services.delta_tokens
+
     def requests(self) -> int:
         """HTTP requests that ServiceNow has received."""
         return sum(self.instance.service.counters.http.values())
+
+    async def log_of(self, object_id: str) -> list[dict[str, Any]]:
+        """The provisioning log's entries of one object, newest first."""
+        answer = await self.services.operations.logs(condition=f"sourceIdentity/id eq '{object_id}'", top="", token="")
+        entries: list[dict[str, Any]] = answer["value"]
+        return entries
+
+    async def ended(self, object_id: str) -> tuple[str, str]:
+        """How the newest entry of an object ended: its status and error code (empty without one)."""
+        entries = await self.log_of(object_id)
+        assert entries, f"the provisioning log says nothing about {object_id}"
+        status = entries[0]["provisioningStatusInfo"]
+        return status["status"], (status["errorInformation"] or {}).get("errorCode", "")
 
     def user(self, user_name: str) -> dict[str, str] | None:
         found = [row for row in self.rows("sys_user").values() if row.get("user_name", "").casefold() == user_name.casefold()]
@@ -133,19 +174,26 @@ async def world(
     tenant: TenantConfig | None = None,
     instance: InstanceConfig | None = None,
     mappings: Mappings | None = None,
+    tables: Tables | None = None,
+    servicenow_transport: httpx.AsyncBaseTransport | None = None,
     **extra: str,
 ) -> AsyncIterator[World]:
-    """Start both servers on free ports and the engine on fresh storage."""
+    """Start both servers on free ports and the engine on fresh storage, under a clock that a test can put forward."""
     config = replace(tenant or TenantConfig(), users=users, groups=groups)
     async with TenantServer(config, port=0) as source, InstanceServer(instance or InstanceConfig(), port=0) as target:
         seed_references(
             target.instance, departments=DEPARTMENTS, locations=LOCATIONS, companies=COMPANIES, cost_centers=COST_CENTERS
         )
-        services = Services(settings_for(storage, source, target, **extra), mappings=mappings)
+        clock = Clock()
+        held = HeldQueues(QueueServiceClient.from_connection_string(storage), clock)
+        settings = settings_for(storage, source, target, **extra)
+        services = Services(
+            settings, tables=tables, queues=held, servicenow_transport=servicenow_transport, mappings=mappings, clock=clock
+        )
         queues = QueueServiceClient.from_connection_string(storage)
         try:
             await _wipe(services, queues)
-            yield World(source, target, services, queues)
+            yield World(source, target, services, queues, held, clock)
         finally:
             await services.aclose()
             await queues.close()

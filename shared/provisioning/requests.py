@@ -1,0 +1,25 @@
+"""What can be wrong with an operator's request beyond its syntax (see ``operations.BadRequest`` for that)."""
+
+from __future__ import annotations
+
+
+class NotNow(Exception):
+    """The request is understood, but the present state does not allow it (409). ``retry_after``: when it may, in seconds."""
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
+class Unknown(Exception):
+    """What the request names is not there (404)."""
+
+
+class Faulty(Exception):
+    """A document that is refused whole (400), with every fault under its JSON path."""
+
+    def __init__(self, code: str, message: str, faults: list[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.faults = faults
