@@ -11,6 +11,8 @@ PYTHON := $(VENV)/bin/python
 NPM := sandbox/npm
 # Named by what they were installed from: a changed requirement is another file, an unchanged one costs nothing.
 PYTHON_STAMP := $(VENV)/.installed-$(shell cat .python-version requirements.txt requirements-dev.txt | cksum | tr -d ' ')
+INFRA_VENV := $(VENV)/infra
+INFRA_STAMP := $(INFRA_VENV)/.installed-$(shell cat .python-version infra/requirements.txt | cksum | tr -d ' ')
 NPM_STAMP := $(NPM)/node_modules/.installed-$(shell cat $(NPM)/package.json $(NPM)/package-lock.json | cksum | tr -d ' ')
 
 .PHONY: help setup demo test check infra-check bench chaos package clean
@@ -22,7 +24,7 @@ help:
 	@echo "make check    ruff, mypy, infrastructure"
 	@echo "make bench    how fast"
 	@echo "make chaos    kills and faults while it provisions"
-	@echo "make package  dist/app.zip, the committed app as it is deployed"
+	@echo "make package  dist/app.zip, the app as it is deployed: the same files give the same bytes"
 	@echo "make clean    remove what was built, cached or stored here"
 
 setup: $(PYTHON_STAMP) $(NPM_STAMP)
@@ -62,8 +64,14 @@ check: setup
 	@$(PYTHON) -m mypy
 	@$(MAKE) infra-check
 
-infra-check: setup
-	@if [ -e infra/check.py ] || [ -d infra/check ]; then $(PYTHON) -m infra.check; fi
+infra-check: setup $(INFRA_STAMP)
+	@$(PYTHON) -m infra.check
+
+$(INFRA_STAMP): | $(PYTHON_STAMP)
+	@echo "Installing the policy checks of the infrastructure"; \
+	rm -rf $(INFRA_VENV); $(PYTHON) -m venv $(INFRA_VENV); \
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(INFRA_VENV)/bin/python -m pip install --quiet --no-input -r infra/requirements.txt; \
+	touch $@
 
 bench: setup
 	@$(PYTHON) -m sandbox.bench
@@ -71,10 +79,8 @@ bench: setup
 chaos: setup
 	@$(PYTHON) -m sandbox.chaos
 
-package:
-	@mkdir -p dist
-	@git archive --format=zip --output=dist/app.zip HEAD -- function_app.py functions shared host.json requirements.txt
-	@echo "dist/app.zip"
+package: $(PYTHON_STAMP)
+	@$(PYTHON) -m infra.package
 
 clean:
 	@rm -rf dist .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis

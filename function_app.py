@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from functions import cycles, faulty, health, job, logs, on_demand, queues, webhooks
+from functions import cycles, faulty, health, job, links, logs, on_demand, queues, schema, webhooks
 from functions.worker import Worker
 from shared.errors import ProvisioningError
-from shared.provisioning.services import load_mappings
+from shared.provisioning.services import Services, load_mappings
 from shared.settings import SettingsFaults, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.settings import Settings
 
 log = logging.getLogger("provisioning.app")
 
 
-def build() -> func.FunctionApp:
-    """The app for the environment that it finds itself in."""
+def build(open_services: Callable[[Settings], Services] = Services) -> func.FunctionApp:
+    """The app for the environment that it finds itself in. ``open_services`` puts a worker's engine together."""
     app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
     try:
         settings = load_settings(os.environ)
-        mappings = load_mappings(settings)
+        load_mappings(settings)
     except SettingsFaults as error:
         faults = error.faults
     except (ProvisioningError, OSError, ValueError) as error:
         faults = (f"PROVISIONING_SCHEMA cannot be used: {error}",)
     else:
-        worker = Worker(settings, mappings)
-        for part in (webhooks, queues, cycles, job, logs, health, on_demand):
+        worker = Worker(settings, open_services)
+        for part in (webhooks, queues, cycles, job, logs, health, on_demand, schema, links):
             app.register_functions(part.blueprint(worker))
         return app
     for fault in faults:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from shared.provisioning.services import Services
 
 if TYPE_CHECKING:
-    from shared.schema.mapping import Mappings
+    from collections.abc import Callable
+
     from shared.settings import Settings
 
 
 class Worker:
     """What the blueprints share."""
 
-    def __init__(self, settings: Settings, mappings: Mappings) -> None:
+    def __init__(self, settings: Settings, open_services: Callable[[Settings], Services] = Services) -> None:
         self.settings = settings
-        self._mappings = mappings
+        self._open_services = open_services
         self._services: Services | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -28,6 +29,6 @@ class Worker:
         """The services of this worker. Clients cannot cross event loops: another loop (a test's) gets its own."""
         loop = asyncio.get_running_loop()
         if self._services is None or self._loop is not loop:
-            self._services = Services(self.settings, mappings=self._mappings)
+            self._services = self._open_services(self.settings)
             self._loop = loop
         return self._services

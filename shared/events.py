@@ -27,6 +27,7 @@ CHUNK = 100
 
 Kind = Literal["user", "group"]
 Chain = Literal["users", "groups"]
+Walk = Literal["verification", "plan"]
 Reason = Literal["notification", "delta", "confirm", "released", "retry", "request", "absent", "scope", "verify"]
 
 USER_EVENTS, GROUP_EVENTS, CYCLE_EVENTS = "user-events", "group-events", "cycle-events"
@@ -79,7 +80,10 @@ class ObjectsChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectsSnapshot(Event):
-    """Complete objects of one page of a full cycle, as read at ``read_at``. ``chunk`` numbers the parts of the page."""
+    """Complete objects of one page of a full cycle, as read at ``read_at``. ``chunk`` numbers the parts of the page.
+
+    ``schema``: version of the schema whose attributes were asked for; "" if that is not known.
+    """
 
     kind: Kind
     generation: int
@@ -88,6 +92,7 @@ class ObjectsSnapshot(Event):
     cycle_id: str
     read_at: datetime
     items: tuple[dict[str, Any], ...]
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +142,21 @@ class UserMembershipsDue(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUpsDue(Event):
+    """Objects were committed.
+
+    ``appeared`` have a record now, ``returned`` are in scope again, ``gone_ids`` were deleted; ``sys_ids`` are the records of those that are gone, whose reports are looked at again.
+    """
+
+    kind: Kind
+    appeared: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+    gone_ids: tuple[str, ...] = ()
+    sys_ids: tuple[str, ...] = ()
+    cycle_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainAdvance(Event):
     """Process one page of a chain, if the chain still stands at that page of that generation."""
 
@@ -159,7 +179,27 @@ class SubscriptionsDue(Event):
     """Graph says that a subscription must be reauthorized or has been removed: renew or recreate now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkDue(Event):
+    """Take the next step of a walk over everything that is provisioned, if it still stands there."""
+
+    walk: Walk
+    run: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionDue(Event):
+    """An operator decided about every deed that was staged up to ``occurred_at``: carry that out for the next of them."""
+
+    approved: bool
+    occurred_at: datetime
+    by: str = ""
+
+
 _KINDS: dict[str, type[Event]] = {
+    "walkDue": WalkDue,
+    "decisionDue": DecisionDue,
     "subscriptionsDue": SubscriptionsDue,
     "objectsChanged": ObjectsChanged,
     "objectsSnapshot": ObjectsSnapshot,
@@ -167,12 +207,15 @@ _KINDS: dict[str, type[Event]] = {
     "pairsDue": PairsDue,
     "groupMembersDue": GroupMembersDue,
     "userMembershipsDue": UserMembershipsDue,
+    "followUpsDue": FollowUpsDue,
     "chainAdvance": ChainAdvance,
     "chainPoke": ChainPoke,
 }
+#: Events whose own "kind" travels as "objects", because the envelope has that name.
+_OF_OBJECTS = frozenset({ObjectsChanged, ObjectsSnapshot, FollowUpsDue})
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _TIMES = frozenset({"occurred_at", "read_at"})
-_TUPLES = frozenset({"ids", "added", "removed"})
+_TUPLES = frozenset({"ids", "added", "removed", "appeared", "returned", "gone_ids", "sys_ids"})
 #: A page of plausible objects shrinks about six times; a limit keeps a forged message from filling the memory.
 _UNPACKED_BYTES = 16 * 1024 * 1024
 
@@ -201,7 +244,7 @@ def decode(text: str | bytes) -> Event:
     event_class = _KINDS.get(str(document.pop("kind", "")))
     if event_class is None:
         raise MalformedEvent("the message has no known kind")
-    if event_class is ObjectsChanged or event_class is ObjectsSnapshot:
+    if event_class in _OF_OBJECTS:
         document["kind"] = document.pop("objects", None)
     try:
         event = event_class(**{name: _plain(name, value) for name, value in document.items()})
@@ -289,10 +332,12 @@ def _check(event: Event) -> None:
         # JSON's true is an int in Python, but no number to us.
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise MalformedEvent(f"{name} of the message's {_NAMES[type(event)]} has the wrong type")
-    if isinstance(event, (ObjectsChanged, ObjectsSnapshot)) and event.kind not in get_args(Kind):
+    if isinstance(event, (ObjectsChanged, ObjectsSnapshot, FollowUpsDue)) and event.kind not in get_args(Kind):
         raise MalformedEvent("the message names no kind of object")
     if isinstance(event, (ChainAdvance, ChainPoke)) and event.chain not in get_args(Chain):
         raise MalformedEvent("the message names no chain")
+    if isinstance(event, WalkDue) and event.walk not in get_args(Walk):
+        raise MalformedEvent("the message names no walk")
 
 
 def _plain_fields(event_class: type[Event]) -> dict[str, type]:

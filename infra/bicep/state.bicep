@@ -66,6 +66,7 @@ var tables = [
   'guard'
   'staged'
   'poison'
+  'plans'
   'log'
   'logindex'
 ]

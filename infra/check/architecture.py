@@ -57,7 +57,7 @@ ROLES = {
 }
 #: Graph and monitors call these without signing in.
 ANONYMOUS_PATHS = frozenset({"/api/notifications", "/api/lifecycle", "/api/health"})
-#: Settings of the platform that Flex Consumption refuses (source: Azure Functions docs, "Flex Consumption plan", deprecated settings).
+#: Settings that Flex Consumption refuses (source: Azure Functions docs, "Flex Consumption plan", deprecated settings).
 REFUSED_BY_FLEX = frozenset(
     {
         "FUNCTIONS_WORKER_RUNTIME",
@@ -247,7 +247,9 @@ def check_sign_in(root: Path) -> list[Finding]:
     in_terraform = _terraform_local(root, "anonymous_paths") or []
     found += _differences("anonymous path", set(ANONYMOUS_PATHS), in_terraform, f"{TERRAFORM}/app.tf")
     missing = {f"/api/{route}" for route in anonymous_routes(root)} ^ ANONYMOUS_PATHS
-    found += [Finding("functions", 0, f"{path} is anonymous in the code or in the infrastructure, not in both") for path in missing]
+    found += [
+        Finding("functions", 0, f"{path} is anonymous in the code or in the infrastructure, not in both") for path in missing
+    ]
     return found
 
 
@@ -313,5 +315,3 @@ def _snake(name: str) -> str:
 def _choices(conditions: str) -> list[str]:
     listed = re.search(r"contains\(\[(.*?)\]", conditions)
     return [choice.strip().strip('"') for choice in listed[1].split(",")] if listed else []
-
-

@@ -19,13 +19,39 @@ if TYPE_CHECKING:
 DIRECTORY = "infra/bicep"
 #: Functions of the Bicep language that these files use (source: Bicep docs, "Bicep functions").
 _FUNCTIONS = frozenset(
-    "cidrSubnet contains empty environment guid join loadJsonContent loadTextContent resourceGroup string subscription "
-    "subscriptionResourceId toLower union uniqueString".split()
+    {
+        "cidrSubnet",
+        "contains",
+        "empty",
+        "environment",
+        "guid",
+        "join",
+        "loadJsonContent",
+        "loadTextContent",
+        "resourceGroup",
+        "string",
+        "subscription",
+        "subscriptionResourceId",
+        "toLower",
+        "union",
+        "uniqueString",
+    }
 )
 _DECORATORS = frozenset({"description", "minLength", "maxLength", "minValue", "maxValue", "allowed", "secure", "batchSize"})
 #: What Bicep itself understands on any resource, whatever its type.
 _RESOURCE_WORDS = frozenset({"name", "parent", "scope", "dependsOn"})
 _MODULE_WORDS = frozenset({"name", "scope", "params", "dependsOn"})
+
+#: How many of a node's children are names that it gives, and not uses of others.
+_NAMES = {
+    "parameter_declaration": 1,
+    "variable_declaration": 1,
+    "resource_declaration": 1,
+    "module_declaration": 1,
+    "output_declaration": 2,
+    "call_expression": 1,
+    "for_statement": 1,
+}
 
 
 def files(root: Path) -> list[BicepFile]:
@@ -119,9 +145,7 @@ def check_names(root: Path) -> list[Finding]:
                 continue
             for body in bodies:
                 allowed = {**entry["names"], **dict.fromkeys(_RESOURCE_WORDS, "*")}
-                found += [
-                    Finding(name, line, f"{kind}: {message}") for line, message in wrong_names(file, body, allowed, "")
-                ]
+                found += [Finding(name, line, f"{kind}: {message}") for line, message in wrong_names(file, body, allowed, "")]
     return found
 
 
@@ -142,42 +166,19 @@ def wrong_names(file: BicepFile, body: Node, allowed: dict[str, Any], path: str)
 def _uses(node: Node, local: frozenset[str]) -> Iterator[tuple[str, int, str]]:
     """(name, line, "symbol" or "function") of every identifier that refers to something outside its loop."""
     line = node.start_point.row + 1
-    match node.type:
-        case "identifier":
-            if text_of(node) not in local:
-                yield text_of(node), line, "symbol"
-            return
-        case "call_expression":
-            yield text_of(node.named_children[0]), line, "function"
-            for child in node.named_children[1:]:
-                yield from _uses(child, local)
-            return
-        case "object_property":
-            key = node.named_children[0]
-            if key.type != "identifier":
-                yield from _uses(key, local)
-            for child in node.named_children[1:]:
-                yield from _uses(child, local)
-            return
-        case "for_statement":
-            parameters = node.named_children[0]
-            names = [parameters] if not parameters.named_children else parameters.named_children
-            inner = local | {text_of(child) for child in names}
-            for child in node.named_children[1:]:
-                yield from _uses(child, inner)
-            return
-        case "decorator":
-            yield from _uses(node.named_children[0], local) if node.named_children[0].type == "call_expression" else ()
-            return
-        case "parameter_declaration" | "variable_declaration" | "resource_declaration" | "module_declaration":
-            for child in node.named_children[1:]:
-                yield from _uses(child, local)
-            return
-        case "output_declaration":
-            for child in node.named_children[2:]:
-                yield from _uses(child, local)
-            return
-    for child in node.named_children:
+    if node.type == "identifier":
+        if text_of(node) not in local:
+            yield text_of(node), line, "symbol"
+        return
+    skipped = _NAMES.get(node.type, 0)
+    if node.type == "call_expression":
+        yield text_of(node.named_children[0]), line, "function"
+    elif node.type == "object_property":
+        skipped = int(node.named_children[0].type == "identifier")
+    elif node.type == "for_statement":
+        parameters = node.named_children[0]
+        local |= {text_of(name) for name in parameters.named_children or [parameters]}
+    for child in node.named_children[skipped:]:
         yield from _uses(child, local)
 
 

@@ -32,7 +32,9 @@ def check_format(root: Path) -> list[Finding]:
         Finding(f"{terraform_lint.DIRECTORY}/{Path(line).name}", 0, "is not formatted: run terraform fmt")
         for line in answer.stdout.splitlines()
         if line.endswith(".tf")
-    ] or ([] if answer.returncode == 0 else [Finding(terraform_lint.DIRECTORY, 0, answer.stderr.strip() or "terraform fmt failed")])
+    ] or (
+        [] if answer.returncode == 0 else [Finding(terraform_lint.DIRECTORY, 0, answer.stderr.strip() or "terraform fmt failed")]
+    )
 
 
 def check_terraform(root: Path) -> list[Finding]:
@@ -77,7 +79,7 @@ def check_bicep(root: Path) -> list[Finding]:
 
 
 def check_policies(root: Path) -> list[Finding]:
-    """checkov on both, with each skip reasoned in checkov_skips.json; a skip that is no longer needed is a fault."""
+    """Policies of checkov on both, with each skip reasoned in checkov_skips.json; a skip that is no longer needed is a fault."""
     checkov = next((path for path in (root / CHECKOV, Path.cwd() / CHECKOV) if path.exists()), None)
     if checkov is None:
         raise NotRun("checkov is not installed: make infra-check installs it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infra.check.app_facts import function_names, log_lines
@@ -32,17 +33,36 @@ _HIGHEST_SEVERITY = 4
 _TITLE_LENGTH = 80
 
 
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What queries may look for: the app's functions, and the fixed parts of its log lines."""
+
+    functions: frozenset[str]
+    lines: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, root: Path) -> Vocabulary:
+        return cls(frozenset(function_names(root)), tuple(log_lines(root)))
+
+    def logs(self, text: str, *, at_start: bool) -> bool:
+        """Whether the host or the app writes a line that has the text, or begins with it."""
+        if any(line.startswith(text) if at_start else text in line for line in _HOST_LINES):
+            return True
+        return any(parts[0].startswith(text) if at_start else any(text in part for part in parts) for parts in self.lines)
+
+
 def check_alerts(root: Path) -> list[Finding]:
     """Every alert is complete, its query reads what is logged, and the manual says what to do about it."""
     alerts = json.loads((root / ALERTS).read_text(encoding="utf-8"))["alerts"]
     manual = (root / MANUAL).read_text(encoding="utf-8") if (root / MANUAL).exists() else ""
     names = [alert.get("name") for alert in alerts]
+    known = Vocabulary.of(root)
     found = [Finding(ALERTS, 0, f"the alert {name} is missing") for name in sorted(NEEDED - set(names))]
     found += [Finding(ALERTS, 0, f"the alert {name} is there twice") for name in sorted(set(names)) if names.count(name) > 1]
     for alert in alerts:
         name = alert.get("name", "?")
         found += [Finding(ALERTS, 0, f"{name}: {fault}") for fault in _faults(alert)]
-        found += [Finding(ALERTS, 0, f"{name}: {fault}") for fault in query_faults(root, "\n".join(alert.get("query", [])))]
+        found += [Finding(ALERTS, 0, f"{name}: {fault}") for fault in query_faults(known, "\n".join(alert.get("query", [])))]
         if f"`{name}`" not in manual:
             found.append(Finding(MANUAL, 0, f"does not say what the alert {name} means"))
     found += [
@@ -58,11 +78,12 @@ def check_workbook(root: Path) -> list[Finding]:
     workbook = json.loads((root / WORKBOOK).read_text(encoding="utf-8"))
     found = []
     titles = []
+    known = Vocabulary.of(root)
     for item in workbook["items"]:
         content = item.get("content", {})
         if "query" in content:
             titles.append(content.get("title", ""))
-            found += [Finding(WORKBOOK, 0, f"{item['name']}: {fault}") for fault in query_faults(root, content["query"])]
+            found += [Finding(WORKBOOK, 0, f"{item['name']}: {fault}") for fault in query_faults(known, content["query"])]
     found += [
         Finding(WORKBOOK, 0, f"nothing plots {subject.lower()}")
         for subject in ("Latency", "Throughput", "Outcomes", "Throttling")
@@ -71,7 +92,7 @@ def check_workbook(root: Path) -> list[Finding]:
     return found
 
 
-def query_faults(root: Path, query: str) -> Iterator[str]:
+def query_faults(known: Vocabulary, query: str) -> Iterator[str]:
     """What is wrong with a query: unbalanced, unknown tables, functions or log lines."""
     bare = re.sub(r'@?"(?:[^"\\]|\\.)*"', '""', query)
     if bare.count('"') % 2 or any(bare.count(a) != bare.count(b) for a, b in ("()", "[]", "{}")):
@@ -84,24 +105,13 @@ def query_faults(root: Path, query: str) -> Iterator[str]:
     assigned = set(re.findall(r"\b([A-Z]\w*)\s*=(?!=)", bare)) | {"Message"}
     for column in sorted(set(re.findall(r"\b([A-Z][A-Za-z]+)\b", bare)) - columns - assigned - used):
         yield f"unknown column {column}"
-    functions = function_names(root)
     named = re.findall(r'\bName == "([^"]+)"', query)
     for listed in re.findall(r"\bName in \(([^)]*)\)", query):
         named += re.findall(r'"([^"]+)"', listed)
-    yield from (f"no function is called {name}" for name in named if name not in functions)
+    yield from (f"no function is called {name}" for name in named if name not in known.functions)
     for operator, text in re.findall(r'\bMessage (has|startswith) "([^"]+)"', query):
-        if not _is_logged(root, text, at_start=operator == "startswith"):
+        if not known.logs(text, at_start=operator == "startswith"):
             yield f"nothing logs {text!r}"
-
-
-def _is_logged(root: Path, text: str, *, at_start: bool) -> bool:
-    if any(line.startswith(text) if at_start else text in line for line in _HOST_LINES):
-        return True
-    for line in log_lines(root):
-        parts = [re.sub(r"\\(.)", r"\1", part) for part in line.pattern.split(".*?")]
-        if parts[0].startswith(text) if at_start else any(text in part for part in parts):
-            return True
-    return False
 
 
 def _faults(alert: dict[str, Any]) -> Iterator[str]:
@@ -113,4 +123,6 @@ def _faults(alert: dict[str, Any]) -> Iterator[str]:
         yield "the title is too long"
     if alert.get("severity") not in range(_HIGHEST_SEVERITY + 1):
         yield "the severity must be from 0 to 4"
-    yield from (f"{field} is not one that Azure Monitor knows" for field in ("frequency", "window") if alert.get(field) not in _DURATIONS)
+    yield from (
+        f"{field} is not one that Azure Monitor knows" for field in ("frequency", "window") if alert.get(field) not in _DURATIONS
+    )

@@ -13,47 +13,49 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 
-#: Resource type, API version, SDK package, module of the models, class of what is sent in a PUT.
-ARM_SOURCES: tuple[tuple[str, str, str, str, str], ...] = (
-    ("Microsoft.Resources/resourceGroups", "2022-09-01", "resource", "resource/resources/v2022_09_01", "ResourceGroup"),
-    ("Microsoft.Authorization/locks", "2016-09-01", "resource", "resource/locks/v2016_09_01", "ManagementLockObject"),
-    ("Microsoft.Authorization/roleAssignments", "2022-04-01", "authorization", "authorization/v2022_04_01", "RoleAssignmentCreateParameters"),
-    ("Microsoft.ManagedIdentity/userAssignedIdentities", "2023-01-31", "msi", "msi/v2023_01_31", "Identity"),
-    ("Microsoft.Storage/storageAccounts", "2024-01-01", "storage", "storage/v2024_01_01", "StorageAccountCreateParameters"),
-    ("Microsoft.Storage/storageAccounts/blobServices", "2024-01-01", "storage", "storage/v2024_01_01", "BlobServiceProperties"),
-    ("Microsoft.Storage/storageAccounts/blobServices/containers", "2024-01-01", "storage", "storage/v2024_01_01", "BlobContainer"),
-    ("Microsoft.Storage/storageAccounts/queueServices", "2024-01-01", "storage", "storage/v2024_01_01", "QueueServiceProperties"),
-    ("Microsoft.Storage/storageAccounts/queueServices/queues", "2024-01-01", "storage", "storage/v2024_01_01", "StorageQueue"),
-    ("Microsoft.Storage/storageAccounts/tableServices", "2024-01-01", "storage", "storage/v2024_01_01", "TableServiceProperties"),
-    ("Microsoft.Storage/storageAccounts/tableServices/tables", "2024-01-01", "storage", "storage/v2024_01_01", "Table"),
-    ("Microsoft.Web/serverfarms", "2024-04-01", "web", "web/v2024_04_01", "AppServicePlan"),
-    ("Microsoft.Web/sites", "2024-04-01", "web", "web/v2024_04_01", "Site"),
-    ("Microsoft.Web/sites/config/authsettingsV2", "2024-04-01", "web", "web/v2024_04_01", "SiteAuthSettingsV2"),
-    ("Microsoft.Web/sites/config/appsettings", "2024-04-01", "web", "web/v2024_04_01", "StringDictionary"),
-    ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", "2024-04-01", "web", "web/v2024_04_01", "CsmPublishingCredentialsPoliciesEntity"),
-    ("Microsoft.KeyVault/vaults", "2023-07-01", "keyvault", "keyvault/v2023_07_01", "VaultCreateOrUpdateParameters"),
-    ("Microsoft.KeyVault/vaults/secrets", "2023-07-01", "keyvault", "keyvault/v2023_07_01", "SecretCreateOrUpdateParameters"),
-    ("Microsoft.OperationalInsights/workspaces", "2021-06-01", "loganalytics", "loganalytics", "Workspace"),
-    ("Microsoft.Insights/components", "2020-02-02", "applicationinsights", "applicationinsights/v2020_02_02", "ApplicationInsightsComponent"),
-    ("Microsoft.Insights/workbooks", "2023-06-01", "applicationinsights", "applicationinsights/v2023_06_01", "Workbook"),
-    ("Microsoft.Insights/actionGroups", "2023-01-01", "monitor", "monitor/v2023_01_01", "ActionGroupResource"),
-    ("Microsoft.Insights/scheduledQueryRules", "2022-06-15", "monitor", "monitor/v2022_08_01_preview", "ScheduledQueryRuleResource"),
-    ("Microsoft.Insights/diagnosticSettings", "2021-05-01-preview", "monitor", "monitor/v2021_05_01_preview", "DiagnosticSettingsResource"),
-    ("Microsoft.Network/virtualNetworks", "2024-05-01", "network", "network", "VirtualNetwork"),
-    ("Microsoft.Network/networkSecurityGroups", "2024-05-01", "network", "network", "NetworkSecurityGroup"),
-    ("Microsoft.Network/natGateways", "2024-05-01", "network", "network", "NatGateway"),
-    ("Microsoft.Network/publicIPAddresses", "2024-05-01", "network", "network", "PublicIPAddress"),
-    ("Microsoft.Network/privateEndpoints", "2024-05-01", "network", "network", "PrivateEndpoint"),
-    ("Microsoft.Network/privateEndpoints/privateDnsZoneGroups", "2024-05-01", "network", "network", "PrivateDnsZoneGroup"),
-    ("Microsoft.Network/privateDnsZones", "2024-06-01", "privatedns", "privatedns", "PrivateZone"),
-    ("Microsoft.Network/privateDnsZones/virtualNetworkLinks", "2024-06-01", "privatedns", "privatedns", "VirtualNetworkLink"),
-)
+#: Resource type, API version, SDK package, module of the models, class of what is sent in a PUT. One differs from the
+#: version that is kept: the newest SDK has scheduledQueryRules as a preview only, with the same names.
+ARM_SOURCES = """
+Microsoft.Resources/resourceGroups 2022-09-01 resource resource/resources/v2022_09_01 ResourceGroup
+Microsoft.Authorization/locks 2016-09-01 resource resource/locks/v2016_09_01 ManagementLockObject
+Microsoft.Authorization/roleAssignments 2022-04-01 authorization authorization/v2022_04_01 RoleAssignmentCreateParameters
+Microsoft.ManagedIdentity/userAssignedIdentities 2023-01-31 msi msi/v2023_01_31 Identity
+Microsoft.Storage/storageAccounts 2024-01-01 storage storage/v2024_01_01 StorageAccountCreateParameters
+Microsoft.Storage/storageAccounts/blobServices 2024-01-01 storage storage/v2024_01_01 BlobServiceProperties
+Microsoft.Storage/storageAccounts/blobServices/containers 2024-01-01 storage storage/v2024_01_01 BlobContainer
+Microsoft.Storage/storageAccounts/queueServices 2024-01-01 storage storage/v2024_01_01 QueueServiceProperties
+Microsoft.Storage/storageAccounts/queueServices/queues 2024-01-01 storage storage/v2024_01_01 StorageQueue
+Microsoft.Storage/storageAccounts/tableServices 2024-01-01 storage storage/v2024_01_01 TableServiceProperties
+Microsoft.Storage/storageAccounts/tableServices/tables 2024-01-01 storage storage/v2024_01_01 Table
+Microsoft.Web/serverfarms 2024-04-01 web web/v2024_04_01 AppServicePlan
+Microsoft.Web/sites 2024-04-01 web web/v2024_04_01 Site
+Microsoft.Web/sites/config/authsettingsV2 2024-04-01 web web/v2024_04_01 SiteAuthSettingsV2
+Microsoft.Web/sites/config/appsettings 2024-04-01 web web/v2024_04_01 StringDictionary
+Microsoft.Web/sites/basicPublishingCredentialsPolicies 2024-04-01 web web/v2024_04_01 CsmPublishingCredentialsPoliciesEntity
+Microsoft.KeyVault/vaults 2023-07-01 keyvault keyvault/v2023_07_01 VaultCreateOrUpdateParameters
+Microsoft.KeyVault/vaults/secrets 2023-07-01 keyvault keyvault/v2023_07_01 SecretCreateOrUpdateParameters
+Microsoft.OperationalInsights/workspaces 2021-06-01 loganalytics loganalytics Workspace
+Microsoft.Insights/components 2020-02-02 applicationinsights applicationinsights/v2020_02_02 ApplicationInsightsComponent
+Microsoft.Insights/workbooks 2023-06-01 applicationinsights applicationinsights/v2023_06_01 Workbook
+Microsoft.Insights/actionGroups 2023-01-01 monitor monitor/v2023_01_01 ActionGroupResource
+Microsoft.Insights/scheduledQueryRules 2022-06-15 monitor monitor/v2022_08_01_preview ScheduledQueryRuleResource
+Microsoft.Insights/diagnosticSettings 2021-05-01-preview monitor monitor/v2021_05_01_preview DiagnosticSettingsResource
+Microsoft.Network/virtualNetworks 2024-05-01 network network VirtualNetwork
+Microsoft.Network/networkSecurityGroups 2024-05-01 network network NetworkSecurityGroup
+Microsoft.Network/natGateways 2024-05-01 network network NatGateway
+Microsoft.Network/publicIPAddresses 2024-05-01 network network PublicIPAddress
+Microsoft.Network/privateEndpoints 2024-05-01 network network PrivateEndpoint
+Microsoft.Network/privateEndpoints/privateDnsZoneGroups 2024-05-01 network network PrivateDnsZoneGroup
+Microsoft.Network/privateDnsZones 2024-06-01 privatedns privatedns PrivateZone
+Microsoft.Network/privateDnsZones/virtualNetworkLinks 2024-06-01 privatedns privatedns VirtualNetworkLink
+"""
 SDK_VERSIONS = {
     "resource": "23.2.0",
     "authorization": "4.0.0",
@@ -111,9 +113,11 @@ def main() -> int:
         packages = [f"azure-mgmt-{name}=={version}" for name, version in SDK_VERSIONS.items()]
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(directory / "sdk"), *packages]
         subprocess.run(pip, check=True)  # noqa: S603 - fixed arguments
-        subprocess.run(["npm", "pack", "--silent", BINDINGS], cwd=directory, check=True)  # noqa: S607 - npm is found on the path
+        npm = ["npm", "pack", "--silent", BINDINGS]
+        subprocess.run(npm, cwd=directory, check=True)  # noqa: S603 - fixed arguments
         archive = next(directory.glob("*.tgz"))
-        subprocess.run(["tar", "xzf", str(archive)], cwd=directory, check=True)  # noqa: S603, S607 - fixed arguments
+        with tarfile.open(archive) as packed:
+            packed.extractall(directory, filter="data")
         _write("arm.json", arm_names(directory / "sdk" / "azure" / "mgmt"))
         _write("azurerm.json", terraform_names(directory / "package" / "lib"))
     return 0
@@ -122,13 +126,12 @@ def main() -> int:
 def arm_names(sdks: Path) -> dict[str, Any]:
     """Property names by ``type@version``: an object is an object, "" a value or a list of values, "*" a free map."""
     names: dict[str, Any] = {}
-    for kind, version, package, module, classes in ARM_SOURCES:
+    for kind, version, package, module, name in (row.split() for row in ARM_SOURCES.strip().splitlines()):
         models = _Models((sdks / module / "models" / "_models_py3.py").read_text(encoding="utf-8"))
-        tree: dict[str, Any] = {}
-        for name in classes.split("|"):
-            shape = models.shape(name)
-            _merge(tree, shape if isinstance(shape, dict) else {})
-        names[f"{kind}@{version}"] = {"source": f"azure-mgmt-{package} {SDK_VERSIONS[package]}, {module.rpartition('/')[2]}, {classes}", "names": tree}
+        names[f"{kind}@{version}"] = {
+            "source": f"azure-mgmt-{package} {SDK_VERSIONS[package]}, {module.rpartition('/')[2]}, {name}",
+            "names": models.shape(name),
+        }
     return names
 
 
@@ -198,7 +201,9 @@ def terraform_names(library: Path) -> dict[str, Any]:
     for resource in TERRAFORM_RESOURCES:
         text = (library / resource.replace("_", "-") / "index.d.ts").read_text(encoding="utf-8")
         interfaces = dict(_INTERFACE.findall(text))
-        root = next(name for name in interfaces if name.endswith("Config") and "TerraformMetaArguments" in text.split(name, 1)[1][:60])
+        root = next(
+            name for name in interfaces if name.endswith("Config") and "TerraformMetaArguments" in text.split(name, 1)[1][:60]
+        )
         names[f"azurerm_{resource}"] = _block(root, interfaces)
     return names
 

@@ -45,35 +45,46 @@ def check_syntax(root: Path) -> list[Finding]:
 
 
 def check_symbols(root: Path) -> list[Finding]:
-    """Variables, locals and resources: none undefined, none unused, every variable and output described."""
+    """Variables, locals and resources: none undefined, none unused, every variable described."""
     parsed = files(root)
     code = {file.name: _without_comments(file.text) for file in parsed}
-    everything = "\n".join(code.values())
-    variables = {name for file in parsed for name in file.variables}
-    local_names = {name for file in parsed for name in file.locals}
-    resources = {(block.kind, block.name) for file in parsed for block in file.blocks("resource")}
-    found = []
+    declared = {
+        "variable": {name for file in parsed for name in file.variables},
+        "local": {name for file in parsed for name in file.locals},
+        "resource": {f"{block.kind}.{block.name}" for file in parsed for block in file.blocks("resource")},
+    }
+    found = [
+        Finding(name, number, f"undefined {what} {used}")
+        for name, text in code.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        for what, used in _uses(line)
+        if used not in declared[what]
+    ]
+    used = {use for text in code.values() for line in _without_validations(text).splitlines() for use in _uses(line)}
     for file in parsed:
-        for number, line in enumerate(code[file.name].splitlines(), start=1):
-            for name in re.findall(r"\bvar\.(\w+)", line):
-                if name not in variables:
-                    found.append(Finding(file.name, number, f"undefined variable {name}"))
-            for name in re.findall(r"\blocal\.(\w+)", line):
-                if name not in local_names:
-                    found.append(Finding(file.name, number, f"undefined local {name}"))
-            for kind, name in re.findall(r"(?<![\w.\"])((?:azurerm|azapi)_\w+)\.(\w+)", line):
-                if (kind, name) not in resources and f"data.{kind}" not in line:
-                    found.append(Finding(file.name, number, f"undefined resource {kind}.{name}"))
-        for name, body in file.variables.items():
-            at = file.line_of(rf'^variable "{name}"')
-            if not re.search(rf"\bvar\.{name}\b", re.sub(r"(?s)validation \{.*?\n  \}", "", everything)):
-                found.append(Finding(file.name, at, f"variable {name} is not used"))
-            if not body.get("description"):
-                found.append(Finding(file.name, at, f"variable {name} has no description"))
-        for name in file.locals:
-            if not re.search(rf"\blocal\.{name}\b", everything):
-                found.append(Finding(file.name, file.line_of(rf"^  {name}\s+="), f"local {name} is not used"))
+        found += [Finding(file.name, line, message) for line, message in _idle(file, used)]
     return found
+
+
+def _uses(line: str) -> Iterator[tuple[str, str]]:
+    for name in re.findall(r"\bvar\.(\w+)", line):
+        yield "variable", name
+    for name in re.findall(r"\blocal\.(\w+)", line):
+        yield "local", name
+    for name in re.findall(r"(?<![\w.\"])((?:azurerm|azapi)_\w+\.\w+)", line):
+        yield "resource", name
+
+
+def _idle(file: TerraformFile, used: set[tuple[str, str]]) -> Iterator[tuple[int, str]]:
+    for name, body in file.variables.items():
+        line = file.line_of(rf'^variable "{name}"')
+        if ("variable", name) not in used:
+            yield line, f"variable {name} is not used"
+        if not body.get("description"):
+            yield line, f"variable {name} has no description"
+    for name in file.locals:
+        if ("local", name) not in used:
+            yield file.line_of(rf"^  {name}\s+="), f"local {name} is not used"
 
 
 def check_names(root: Path) -> list[Finding]:
@@ -97,26 +108,20 @@ def check_names(root: Path) -> list[Finding]:
 
 
 def _wrong_names(body: dict[str, Any], names: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    dynamic = {name: inner for entry in _many(body.get("dynamic", [])) for name, inner in entry.items()}
-    present = (set(body) - {"dynamic"}) | set(dynamic)
-    for required in names["required"]:
-        if required not in present:
-            yield "", f"{path}{required} is missing"
-    for key, value in body.items():
-        if key == "dynamic" or (not path and key in _META):
-            continue
+    """Word and message of whatever the provider does not have, or does not get."""
+    dynamic = {
+        name: [content for one in _many(inner) for content in _many(one.get("content", []))]
+        for entry in _many(body.get("dynamic", []))
+        for name, inner in entry.items()
+    }
+    present = {key: value for key, value in body.items() if key != "dynamic" and (path or key not in _META)} | dynamic
+    yield from (("", f"{path}{required} is missing") for required in names["required"] if required not in present)
+    for key, value in present.items():
         if key in names["blocks"]:
-            for inner in _many(value):
-                if isinstance(inner, dict):
-                    yield from _wrong_names(inner, names["blocks"][key], f"{path}{key}.")
-        elif key not in names["attributes"]:
+            for inner in (one for one in _many(value) if isinstance(one, dict)):
+                yield from _wrong_names(inner, names["blocks"][key], f"{path}{key}.")
+        elif key in dynamic or key not in names["attributes"]:
             yield key, f"no attribute or block {path}{key}"
-    for key, inner in dynamic.items():
-        if key not in names["blocks"]:
-            yield key, f"no block {path}{key}"
-            continue
-        for content in _many(inner.get("content", [])):
-            yield from _wrong_names(content, names["blocks"][key], f"{path}{key}.")
 
 
 def _wrong_azapi(block: Block, arm: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -146,3 +151,8 @@ def _many(value: Any) -> list[Any]:
 
 def _without_comments(text: str) -> str:
     return "\n".join("" if line.lstrip().startswith("#") else line for line in text.splitlines())
+
+
+def _without_validations(text: str) -> str:
+    """A variable that only its own validation reads is not used."""
+    return re.sub(r"(?s)\n  validation \{.*?\n  \}", "", text)

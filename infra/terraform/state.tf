@@ -26,6 +26,7 @@ locals {
     "guard",
     "staged",
     "poison",
+    "plans",
     "log",
     "logindex",
   ]

@@ -64,7 +64,7 @@ class Program:
             "unchanged",
             lambda: unchanged_cycle(stage, users=sizes.users, write=WRITE_SECONDS, baseline_users=sizes.baseline_again),
         )
-        await self._case("live", lambda: live_changes(stage, changes=sizes.changes))
+        await self._case("live", lambda: live_changes(stage, changes=sizes.changes, quiet_changes=sizes.quiet_changes))
         await self._case("webhook", lambda: webhook(stage, posts=sizes.posts, notifications=sizes.notifications))
 
     async def _starts(self, stage: Stage) -> Section:

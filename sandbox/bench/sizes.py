@@ -13,7 +13,10 @@ SLOTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Users of the first cycle and of the slow one, users of each baseline, live changes, members, POSTs and their items."""
+    """Users of the first cycle and of the slow one, users of each baseline, live changes, members, POSTs and their items.
+
+    ``quiet_changes`` are changes that wait until the queues are empty, which takes each of them a replica's grace of 10 s.
+    """
 
     users: int = 5000
     baseline_users: int = 1000
@@ -21,6 +24,7 @@ class Sizes:
     slow_users: int = 500
     slow_baseline_users: int = 200
     changes: int = 200
+    quiet_changes: int = 5
     members: int = 10_000
     posts: int = 20
     notifications: int = 1000
@@ -34,6 +38,7 @@ QUICK = Sizes(
     slow_users=20,
     slow_baseline_users=8,
     changes=5,
+    quiet_changes=1,
     members=60,
     posts=2,
     starts=1,

@@ -17,6 +17,7 @@ from sandbox.people.organisation import COMPANIES, COMPANY_OF_COUNTRY, COST_CENT
 SPAN_OF_CONTROL = 7
 _GUEST_SHARE = 0.03
 _DISABLED_SHARE = 0.04
+_TYPED_COUNTRY = 0.01
 _MEMBERSHIPS_PER_USER = 6
 _FIRST_DAY = dt.date(2009, 1, 5)
 _GUEST_DOMAINS = ("fabrikam.com", "adatum.com", "northwindtraders.com", "tailspintoys.com")
@@ -131,7 +132,8 @@ class _People:
                 "streetAddress": office.street,
                 "city": office.city,
                 "postalCode": office.postal_code,
-                "country": office.country,
+                # ServiceNow's column takes a code; here and there somebody has typed the name.
+                "country": office.country if _happens(rng, _TYPED_COUNTRY) else office.country_code,
                 "usageLocation": office.country_code,
                 "preferredLanguage": office.language,
                 "businessPhones": [f"{office.prefix} {rng.randint(1_000_000, 9_999_999)}"],

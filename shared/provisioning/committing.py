@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.errors import FateUnknownError
-from shared.events import Event, GroupMembersDue, ObjectsChanged, ObjectsSnapshot, PairsDue, UserMembershipsDue, chunks, new_id
+from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.provisioning.cycles import chunk_key
+from shared.provisioning.following import AFTERWARDS, follow, follow_ups, without
 from shared.provisioning.summary import summarize
 from shared.state.escrows import RETRY
 from shared.state.log import LogEntry
@@ -38,10 +39,13 @@ async def finish(services: Services, batch: Batch) -> None:
     """Make the outcomes of a batch durable, and queue what follows from them."""
     await _write_escrows(services, batch)
     await _write_log(services, batch)
+    following = await follow_ups(services, batch)
+    if following is not None:
+        # Before the commit, because we may die right after it.
+        await services.queues.send(following, delay=AFTERWARDS)
     lost = await _commit(services, batch)
-    await services.queues.send_all(_follow_ups(batch, lost))
-    await _release(services, batch)
-    await _suspend(services, batch)
+    if following is not None:
+        await follow(services, without(following, lost))
     await _look_again(services, batch)
     await _queue_again(services, batch, lost)
     await _confirm(services, batch)
@@ -62,7 +66,7 @@ async def _write_escrows(services: Services, batch: Batch) -> None:
 
 async def _write_log(services: Services, batch: Batch) -> None:
     ended = services.clock()
-    context = services.log_context(batch.event.cycle_id)
+    context = replace(services.log_context(batch.event.cycle_id), schema_version=batch.mapping.version)
     entries = [
         LogEntry(ended, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
         for work in batch.works
@@ -86,7 +90,7 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
             continue
         join = replace(work.next_join or work.join, intent=None, etag=work.lease.etag)
         if work.outcome.name != "retried" and work.read_at is not None:
-            join = replace(join, read_at=work.read_at, schema=services.mappings.version)
+            join = replace(join, read_at=work.read_at, schema=batch.mapping.version)
         if isinstance(event, ObjectsSnapshot):
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:
@@ -119,54 +123,6 @@ def _is_freed(work: Work) -> bool:
     if work.presence == "unknown" and outcome.name == "skipped":
         return False  # without evidence nothing is known
     return outcome.name not in {"staged", "escrowed", "retried", "covered"}
-
-
-def _follow_ups(batch: Batch, lost: set[str]) -> list[Event]:
-    """What a change of state of one object means for its memberships."""
-    events: list[Event] = []
-    cycle_id = batch.event.cycle_id
-    for work in batch.works:
-        if work.object_id in lost or work.next_join is None:
-            continue
-        before, after = work.join.state, work.next_join.state
-        if batch.kind == "group":
-            if after == "linked" and (before != "linked" or work.is_new_link):
-                events.append(GroupMembersDue(group_id=work.object_id, reason="released", cycle_id=cycle_id))
-        elif after in {"linked", "disabled"} and before in {"suspended", "unmanaged", "deleted", "retired"}:
-            events.append(UserMembershipsDue(user_id=work.object_id, reason="released", cycle_id=cycle_id))
-    return events
-
-
-async def _release(services: Services, batch: Batch) -> None:
-    """Release whoever waits for an object that has just got its record."""
-    appeared = [
-        work.object_id
-        for work in batch.works
-        if work.next_join is not None and work.next_join.is_linked and (work.is_new_link or not work.join.is_linked)
-    ]
-    if appeared and not await _is_first_round(services, batch):
-        await services.waiting.release_for(batch.kind, appeared, batch.event.cycle_id)
-
-
-async def _is_first_round(services: Services, batch: Batch) -> bool:
-    """In the first full round of users nobody waits but for this round's own: they are released at its end, in bulk."""
-    if not isinstance(batch.event, ObjectsSnapshot) or batch.kind != "user":
-        return False
-    return (await services.watermarks.get("groups")).generation == 0
-
-
-async def _suspend(services: Services, batch: Batch) -> None:
-    """A soft-deleted user leaves the groups delta untouched: his memberships are looked at now."""
-    if batch.kind != "user":
-        return
-    pairs: list[tuple[str, str]] = []
-    for work in batch.works:
-        after = work.next_join.state if work.next_join is not None else ""
-        if after in {"suspended", "deleted"} and work.join.state != after:
-            pairs += await services.memberships.of_user(work.object_id)
-    await services.queues.send_all(
-        PairsDue(pairs=tuple(part), reason="scope", cycle_id=batch.event.cycle_id) for part in chunks(sorted(pairs))
-    )
 
 
 async def _look_again(services: Services, batch: Batch) -> None:

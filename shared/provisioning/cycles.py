@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("provisioning.cycles")
 
 CHAINS: tuple[Chain, ...] = ("users", "groups")
+#: Stands for a schema that is not the active one any more.
+_EARLIER = "earlier"
 _KINDS: dict[Chain, Kind] = {"users": "user", "groups": "group"}
 #: How long one invocation goes on with the next page before it hands over to a message, in seconds.
 _STRETCH = 60.0
@@ -78,6 +80,12 @@ class Cycles:
                     await self._services.queues.send(ChainAdvance(chain=chain, generation=mark.generation, page=mark.page))
                 continue
             await self._services.queues.send(ChainPoke(chain=chain))
+
+    async def resume(self) -> None:
+        """The job runs again: every chain goes on from where its watermark stands, without waiting to be taken for dead."""
+        for chain in CHAINS:
+            mark = await self._services.watermarks.get(chain)
+            await self._services.queues.send(self._message(mark) if mark.phase != "idle" else ChainPoke(chain=chain))
 
     async def request_full(self, chains: Sequence[Chain] = CHAINS) -> None:
         """Ask for a full round of each chain; one that runs ends at its next page."""
@@ -153,6 +161,9 @@ class Cycles:
         until = self._services.clock() + timedelta(seconds=_STRETCH)
         current: Watermark | None = mark
         while current is not None and current.phase != "idle":
+            if not (await self._services.jobs.get()).may_write:
+                log.info("%s: the job does not run, the round waits at page %d", current.chain, current.page)
+                return
             try:
                 following = await (self._settle(current) if current.phase == "settling" else self._page(current))
             except ResyncRequiredError as error:
@@ -225,8 +236,10 @@ class Cycles:
                 cycle_id=mark.cycle_id,
                 read_at=page.read_at,
                 items=(),
+                # A link asks for what was selected when its round began.
+                schema=self._services.mappings.version if mark.selection == self._selection(mark.chain) else _EARLIER,
             )
-            events += pack([_snapshot(item) for item in whole], template)
+            events += pack([snapshot(item) for item in whole], template)
         if mark.chain == "groups":
             events += self._member_events(mark, present)
         return events
@@ -294,7 +307,8 @@ class Cycles:
     def _still_since(self, mark: Watermark, done: int) -> datetime:
         key = round_key(mark.chain, mark.generation)
         known = self._settled.get(key)
-        if known is None or known[0] != done:
+        if known is None or known[0] != done or self._is_stale(mark):
+            # A round that stood still because the job did not run has its whole patience before it.
             known = self._settled[key] = (done, self._services.clock())
         return known[1]
 
@@ -390,7 +404,7 @@ def _merged(items: Sequence[DeltaItem]) -> list[DeltaItem]:
     return list(merged.values())
 
 
-def _snapshot(item: DeltaItem) -> dict[str, Any]:
+def snapshot(item: DeltaItem) -> dict[str, Any]:
     """A delta item as the object that a GET would give: without annotations, with the manager as a reference."""
     raw = {name: value for name, value in item.raw.items() if "@" not in name}
     if item.has_manager:

@@ -80,16 +80,22 @@ def decide(work: Work, mapping: ObjectMapping, circumstances: Circumstances, con
         work.end(Outcome("escrowed", "other", "failure", error))
         return None
     work.decision = "provision" if verdict.state == "linked" else "disable"
+    work.volatile = frozenset(attribute.target for attribute in mapping.attributes if attribute.volatile)
+    if mapping.options.app_roles != "off" and work.decision == "provision":
+        work.roles = tuple(sorted(circumstances.roles or ()))
     return verdict
 
 
 def fingerprint(work: Work, verdict: Verdict, version: str) -> str:
     """A hash of everything that is wanted: equal, and nothing has to be done."""
+    values = {column: bool(value) if column in work.volatile else value for column, value in work.values.items()}
     wanted = [
         version,
         work.decision,
         verdict.state,
-        sorted(work.values.items(), key=lambda item: item[0]),
+        verdict.action.remove_memberships,
+        work.roles,
+        sorted(values.items(), key=lambda item: item[0]),
         sorted(escrow.key for escrow in work.waits),
     ]
     return hashlib.sha256(json.dumps(wanted, ensure_ascii=True).encode()).hexdigest()[:32]
@@ -200,7 +206,8 @@ def _values(work: Work, mapping: ObjectMapping, verdict: Verdict, context: Evalu
     for attribute in mapping.attributes:
         if attribute.target == MEMBERS or attribute.flow == "none":
             continue
-        if not verdict.flows and not (verdict.action.disable and _SOFT_DELETED in attribute.source_attributes):
+        disables = _SOFT_DELETED in attribute.source_attributes
+        if (disables and verdict.state != "linked" and not verdict.action.disable) or not (verdict.flows or disables):
             continue
         value = attribute.evaluate(work.source, context)
         if isinstance(value, Flow):

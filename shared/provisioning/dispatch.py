@@ -5,7 +5,7 @@
 | processed | done (objects that failed are escrowed or requeued one by one by the engine) |
 | written by a newer version | delayed as it is, until a worker of that version takes it |
 | garbage | the exception goes to the host, which moves the message to the poison queue after its tries |
-| the job is paused or in quarantine | delayed as it is |
+| the job is paused or in quarantine | parked (``parking``) |
 | a retryable failure of the whole event | the same event again, later: the service's Retry-After, or a growing delay |
 | refused credentials | the job goes into quarantine, the event waits |
 | a defect of ours | the exception goes to the host: tried again, then poison |
@@ -21,7 +21,9 @@ from shared.errors import CredentialsError, RefusedError, RetryableError
 from shared.events import (
     ChainAdvance,
     ChainPoke,
+    DecisionDue,
     Event,
+    FollowUpsDue,
     GroupMembersDue,
     MembersChanged,
     NewerEvent,
@@ -30,8 +32,10 @@ from shared.events import (
     PairsDue,
     SubscriptionsDue,
     UserMembershipsDue,
+    WalkDue,
     decode,
 )
+from shared.provisioning.following import follow
 
 if TYPE_CHECKING:
     from shared.provisioning.services import Services
@@ -40,8 +44,6 @@ log = logging.getLogger("provisioning.dispatch")
 
 #: How long a message of a newer version waits for a newer worker, in seconds.
 _NEWER_DELAY = 60.0
-#: How long a message waits while the job may not write, in seconds.
-_PARKED_DELAY = 60.0
 #: Growing delays between tries, in seconds: the first retry is quick, because most failures are short.
 _DELAYS = (2.0, 5.0, 15.0, 45.0, 120.0, 300.0)
 
@@ -67,11 +69,11 @@ class Dispatcher:
             await self._services.queues.send_text(queue, text, delay=_NEWER_DELAY)
             return
         job = await self._services.jobs.get()
-        if not job.may_write and not isinstance(event, SubscriptionsDue):
-            await self._services.queues.send(event, delay=_PARKED_DELAY)
+        if not job.may_write and not isinstance(event, (SubscriptionsDue, DecisionDue)) and not _is_plan(event):
+            await self._services.parking.park(event)
             return
         try:
-            await self._process(event)
+            await self.process(event)
         except RetryableError as error:
             delay = retry_delay(event.attempt, error.retry_after)
             log.warning("%s %s goes back for %.0f s: %s", type(event).__name__, event.id, delay, error.reason)
@@ -79,10 +81,16 @@ class Dispatcher:
         except (CredentialsError, RefusedError) as error:
             # What concerns one object ends inside the engine; what arrives here concerns the whole job.
             await self._services.quarantine.enter("EncounteredQuarantineException", error)
-            await self._services.queues.send(event, delay=_PARKED_DELAY)
+            await self._services.parking.park(event)
+        except Exception as defect:
+            # The poison queue's messages do not say why they are there.
+            await self._services.dead_messages.note_failure(event, defect)
+            raise
 
-    async def _process(self, event: Event) -> None:
+    async def process(self, event: Event) -> None:
+        """Hand an event to the part of the engine that it concerns, whatever the state of the job."""
         services = self._services
+        await services.schemas.refresh()
         match event:
             case ObjectsChanged() | ObjectsSnapshot():
                 await services.objects.process(event)
@@ -92,6 +100,8 @@ class Dispatcher:
                 await services.members.reconcile(list(event.pairs), event)
             case GroupMembersDue():
                 await services.members.reconcile_group(event)
+            case FollowUpsDue():
+                await follow(services, event)
             case UserMembershipsDue():
                 await services.members.rederive(event)
             case ChainAdvance():
@@ -100,5 +110,14 @@ class Dispatcher:
                 await services.cycles.poke(event)
             case SubscriptionsDue():
                 await services.subscribing.ensure(renew=True)
+            case WalkDue():
+                await (services.verification if event.walk == "verification" else services.plan).advance(event)
+            case DecisionDue():
+                await services.staging.carry_on(event)
             case _:
                 raise TypeError(f"no way to process a {type(event).__name__}")
+
+
+def _is_plan(event: Event) -> bool:
+    """A plan writes nothing, so it may be made while the job does not run."""
+    return isinstance(event, WalkDue) and event.walk == "plan"

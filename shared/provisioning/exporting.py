@@ -70,9 +70,11 @@ def _for_update(work: Work, mapping: ObjectMapping, verdict: Verdict) -> dict[st
     changes: dict[str, str] = {}
     for column, value in work.values.items():
         attribute = mapping.attribute(column)
-        if attribute is not None and attribute.flow == "create_only":
+        if attribute is not None and _stays(attribute, work):
             continue
         text = value or ""
+        if attribute is not None and attribute.flow == "add_only":
+            text = _joined((record or {}).get(column, ""), text)
         if not text and not _may_clear(attribute, column in join.hashes):
             continue
         exact = attribute is None or attribute.case_exact
@@ -89,7 +91,34 @@ def _for_update(work: Work, mapping: ObjectMapping, verdict: Verdict) -> dict[st
             changes[attribute.target] = attribute.default
     if _unlocks(work, verdict, changes):
         changes[_LOCKED] = "false"
+    if changes:
+        changes |= _along(work, mapping)
     return changes
+
+
+def _stays(attribute: AttributeMapping, work: Work) -> bool:
+    """What is written only on creation, or would differ with every look, is no reason for an update."""
+    if attribute.flow == "create_only":
+        return True
+    held = (work.record or {}).get(attribute.target, "")
+    return attribute.volatile and bool(held or attribute.target in work.join.hashes)
+
+
+def _along(work: Work, mapping: ObjectMapping) -> dict[str, str]:
+    """What goes along with an export that happens anyway: ``FlowAlways``, and expressions whose value never rests."""
+    along: dict[str, str] = {}
+    for attribute in mapping.attributes:
+        value = work.values.get(attribute.target)
+        moves = attribute.flow_behavior == "FlowAlways" or (attribute.volatile and not attribute.unique)
+        if value and moves and attribute.flow == "always":
+            along[attribute.target] = value
+    return along
+
+
+def _joined(held: str, wanted: str) -> str:
+    """The values of a list column with ours added; nothing is taken away."""
+    parts = [part.strip() for part in (*held.split(","), *wanted.split(",")) if part.strip()]
+    return ",".join(dict.fromkeys(parts))
 
 
 def _may_clear(attribute: AttributeMapping | None, was_provisioned: bool) -> bool:
@@ -139,6 +168,11 @@ def _fitted(work: Work, mapping: ObjectMapping, columns: Columns, values: dict[s
         else:
             work.warnings.append(f"the value of {column} has {len(value)} characters, {limit} fit: it was left out")
     return fitted
+
+
+def adds_to_record(work: Work, mapping: ObjectMapping) -> bool:
+    """Whether what is to be written depends on what the record holds: columns to which values are only added."""
+    return any(attribute.flow == "add_only" and work.values.get(attribute.target) for attribute in mapping.attributes)
 
 
 def account(work: Work, mapping: ObjectMapping, verdict: Verdict, write: Write | None, outcome: WriteOutcome | None) -> None:
@@ -310,7 +344,9 @@ def _next(
         text = value or ""
         if column in left_out or (not text and column not in join.hashes and column not in work.changes):
             continue
-        if attribute is not None and attribute.flow == "create_only" and column not in work.changes and column not in join.hashes:
+        once = attribute is not None and (attribute.flow == "create_only" or attribute.unique)
+        if once and column not in work.changes and column not in join.hashes:
+            # What stood there before us was not exported by us.
             continue
         hashes[column] = value_hash(work.object_id, column, text, case_exact=exact)
     disabled = join.disabled_by_us
@@ -327,5 +363,6 @@ def _next(
         intent=None,
         dirty=False,
         disabled_by_us=disabled,
+        stripped=verdict.action.remove_memberships,
         waits=tuple(sorted(escrow.key for escrow in work.waits)),
     )

@@ -64,6 +64,8 @@ class Case:
     group: Join
     verb: str = "keep"
     found: tuple[str, ...] = ()
+    #: The mapping of members only ever adds (flowType ``MultiValueAddOnly``).
+    add_only: bool = False
     result: str = "unchanged"
     error: ProvisioningError | None = None
 
@@ -89,7 +91,7 @@ class Members:
         pairs = [(group, user) for user in (*event.added, *event.removed)]
         added = frozenset(event.added)
         await services.memberships.index([(group, user) for user in event.added])
-        rows = await services.memberships.get_many(pairs)
+        rows = await services.memberships.of_slice(group, [user for _, user in pairs])
         rejoined = [pair_waiter(row.pair) for row in rows if row.user_id in added and row.sys_id and not row.desired]
         await services.guard.forget(rejoined)
         changed: list[Membership] = []
@@ -101,7 +103,7 @@ class Members:
             if settled and not (event.full and row.generation < event.generation):
                 continue
             changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page))
-        busy, counts = await self._reconcile(changed, event.id, event.cycle_id)
+        busy, counts = await self._reconcile(changed, event.id, event.cycle_id, recent=event.full)
         if busy:
             # Without their lease, what the page says about them is not noted yet: the slice comes again for them alone.
             rest = frozenset(busy)
@@ -171,13 +173,15 @@ class Members:
         """Look at these rows, as they are wanted, now. Returns the users whose rows somebody else holds, and results by name."""
         return await self._reconcile(rows, event_id, cycle_id)
 
-    async def _reconcile(self, rows: Sequence[Membership], event_id: str, cycle_id: str) -> tuple[list[str], dict[str, int]]:
+    async def _reconcile(
+        self, rows: Sequence[Membership], event_id: str, cycle_id: str, *, recent: bool = False
+    ) -> tuple[list[str], dict[str, int]]:
         """Lease, decide, write and commit. Returns the users whose rows somebody else holds, and counts of results."""
         services = self._services
         started = services.clock()
         taken = await services.memberships.take(rows, new_id())
         busy = [row.user_id for row, outcome in taken if outcome.lease is None]
-        cases = await self._cases([(row, outcome.lease) for row, outcome in taken if outcome.lease is not None])
+        cases = await self._cases([(row, outcome.lease) for row, outcome in taken if outcome.lease is not None], recent=recent)
         try:
             await self._look_up(cases)
             await services.guard.admit_removals(cases)
@@ -195,11 +199,14 @@ class Members:
         await log_memberships(services, cases, event_id, cycle_id, started)
         return busy, dict(Counter(case.result for case in cases))
 
-    async def _cases(self, leased: Sequence[tuple[Membership, Lease]]) -> list[Case]:
+    async def _cases(self, leased: Sequence[tuple[Membership, Lease]], *, recent: bool = False) -> list[Case]:
         joins = self._services.joins
         users = list(dict.fromkeys(row.user_id for row, _ in leased))
         groups = list(dict.fromkeys(row.group_id for row, _ in leased))
-        user_joins = {join.object_id: join for join in await joins.get_many("user", users)}
+        if recent:
+            user_joins = await self._services.recent_links.of_users(users)
+        else:
+            user_joins = {join.object_id: join for join in await joins.get_many("user", users)}
         group_joins = {join.object_id: join for join in await joins.get_many("group", groups)}
         cases = [Case(row, lease, user_joins[row.user_id], group_joins[row.group_id]) for row, lease in leased]
         for case in cases:
@@ -332,7 +339,7 @@ class Members:
 
 
 def _is_wanted(case: Case) -> bool:
-    return case.membership.desired and case.user.is_linked and case.group.is_linked
+    return case.membership.desired and case.user.holds_memberships and case.group.is_linked
 
 
 def _verb(case: Case) -> str:
@@ -342,13 +349,13 @@ def _verb(case: Case) -> str:
         known = (case.user.sys_id or row.user_sys_id) and (case.group.sys_id or row.group_sys_id)
         return "check" if known else "keep"
     if row.sys_id:
-        if not row.desired or case.user.state == "suspended":
-            return "remove"
+        if not row.desired or case.user.state == "suspended" or case.user.stripped:
+            return "keep" if case.add_only else "remove"
         moved = row.user_sys_id != case.user.sys_id or row.group_sys_id != case.group.sys_id
         return "check" if moved else "keep"
     if not row.desired:
         return "keep"
-    if case.user.is_linked and case.group.is_linked:
+    if case.user.holds_memberships and case.group.is_linked:
         return "add"
     return "wait"
 

@@ -20,7 +20,7 @@ from shared.provisioning.batch import Batch
 from shared.provisioning.claiming import claim_matches, claim_new, lost_record, settle_owners
 from shared.provisioning.committing import finish
 from shared.provisioning.deciding import Circumstances, decide, display_name, fingerprint
-from shared.provisioning.exporting import Columns, account, plan
+from shared.provisioning.exporting import Columns, account, adds_to_record, plan
 from shared.provisioning.matching import PROTECTION, match
 from shared.provisioning.resolving import resolve
 from shared.provisioning.summary import change_id
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from shared.events import Kind
     from shared.provisioning.services import Services
     from shared.schema.mapping import ObjectMapping
     from shared.servicenow.writes import Write
@@ -61,7 +62,7 @@ class Objects:
         if mapping is None:
             return None
         batch = await self._batch(event, mapping)
-        if isinstance(event, ObjectsSnapshot):
+        if isinstance(event, ObjectsSnapshot) and _is_of(event, mapping):
             await self._skip_unchanged(batch, event)
         await self._lease(batch)
         finished = False
@@ -81,6 +82,23 @@ class Objects:
         await finish(self._services, batch)
         return batch
 
+    async def judge(self, kind: Kind, ids: Sequence[str]) -> Batch | None:
+        """What should become of these objects by the present truth: read from Graph, scoped and resolved, nothing done.
+
+        Works that something keeps from being judged have an outcome. None when the schema does not provision this kind.
+        """
+        mapping = self._services.mapping(kind)
+        if mapping is None:
+            return None
+        event = ObjectsChanged(kind=kind, ids=tuple(ids), reason="verify", occurred_at=self._services.clock())
+        batch = await self._batch(event, mapping)
+        await self._import(batch)
+        await self._scope(batch)
+        await resolve(self._services, batch.decided, mapping)
+        for work in batch.decided:
+            work.fingerprint = fingerprint(work, batch.verdicts[work.object_id], self._services.mappings.version)
+        return batch
+
     async def _batch(self, event: ObjectsChanged | ObjectsSnapshot, mapping: ObjectMapping) -> Batch:
         services = self._services
         started = services.clock()
@@ -91,11 +109,11 @@ class Objects:
         works = []
         for object_id, join in zip(ids, await services.joins.get_many(event.kind, ids), strict=True):
             work = Work(event.kind, object_id, change_id(event.id, object_id), join, display=object_id)
-            if isinstance(event, ObjectsSnapshot):
+            if isinstance(event, ObjectsSnapshot) and _is_of(event, mapping):
                 work.raw, work.read_at, work.presence = raws[object_id], event.read_at, "present"
                 work.display = display_name(work.raw, object_id)
                 work.note("EntryImportAdd", "import", "success", f"Received {work.noun} '{work.display}' from Microsoft Entra ID")
-            elif self._is_covered(event, join):
+            elif isinstance(event, ObjectsChanged) and self._is_covered(event, join):
                 work.end(Outcome("covered"))
             works.append(work)
         context = EvaluationContext(now=started, default_domain=await services.default_domain(mapping))
@@ -133,7 +151,7 @@ class Objects:
                     work.steps, work.outcome, work.reason = tried.steps, tried.outcome, tried.reason
                 continue
             clean = tried.is_open and not join.dirty and join.intent is None and not join.held
-            if clean and join.fingerprint == fingerprint(tried, verdict, services.mappings.version):
+            if clean and join.fingerprint == fingerprint(tried, verdict, batch.mapping.version):
                 work.end(Outcome("unchanged"))
                 settled.append(join)
             elif _is_partial(work, tried):
@@ -214,7 +232,7 @@ class Objects:
     def _compare_fingerprints(self, batch: Batch) -> None:
         """An equal fingerprint ends an event without touching ServiceNow."""
         for work in batch.decided:
-            work.fingerprint = fingerprint(work, batch.verdicts[work.object_id], self._services.mappings.version)
+            work.fingerprint = fingerprint(work, batch.verdicts[work.object_id], batch.mapping.version)
             if work.join.fingerprint == work.fingerprint and not work.join.dirty:
                 work.next_join = work.join
                 work.end(Outcome("unchanged"))
@@ -223,7 +241,8 @@ class Objects:
         """Match who has no link, and read the records of dirty links."""
         services, mapping = self._services, batch.mapping
         fields = await services.target.readable_columns(mapping, _ALWAYS_READ)
-        dirty = [work for work in batch.decided if work.join.sys_id and work.join.dirty and work.decision != "delete"]
+        linked = [work for work in batch.decided if work.join.sys_id and work.decision != "delete"]
+        dirty = [work for work in linked if work.join.dirty or adds_to_record(work, mapping)]
         for work in dirty:
             work.record = await services.servicenow.get(mapping.table, work.join.sys_id, fields)
             if work.record is None:
@@ -284,6 +303,11 @@ class Objects:
             if work.lease is not None
         ]
         await self._services.joins.write(joins, keep=False)
+
+
+def _is_of(event: ObjectsSnapshot, mapping: ObjectMapping) -> bool:
+    """Whether a snapshot has what the mapping reads: one that was taken under another schema may lack attributes."""
+    return event.schema in {"", mapping.version}
 
 
 def _read_failed(work: Work, error: ProvisioningError) -> None:

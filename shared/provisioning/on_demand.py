@@ -84,10 +84,12 @@ class OnDemand:
         the job is in quarantine, and what the services raise when they cannot answer.
         """
         services = self._services
+        await services.schemas.refresh()
         mapping = services.mapping(demand.kind)
         if mapping is None:
             raise BadRequest(f"the schema does not provision {demand.kind}s")
-        if (await services.jobs.get(fresh=True)).quarantine is not None:
+        quarantine = (await services.jobs.get(fresh=True)).quarantine
+        if quarantine is not None and quarantine.stops:
             raise NotNow("JobInQuarantine", "the job is in quarantine: see GET /api/job, and restart it first")
         if demand.preview:
             services, _ = services.rehearse()

@@ -6,18 +6,17 @@ Source: Microsoft Graph, resources ``synchronizationJob``, ``synchronizationStat
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ProvisioningError
 from shared.events import QUEUES
+from shared.provisioning import restarting
 from shared.provisioning.cycles import CHAINS
+from shared.provisioning.paging import MAX_PAGE, page_size, read_token, write_token
+from shared.provisioning.requests import BadRequest
 from shared.servicenow.queries import everything
 from shared.state.progress import Progress, round_key
 
@@ -25,18 +24,15 @@ if TYPE_CHECKING:
     from shared.provisioning.services import Services
     from shared.state.watermarks import Watermark
 
-#: Entries of one page of the log, and the most that may be asked for.
-PAGE, MAX_PAGE = 50, 500
+__all__ = ["BadRequest", "Operations"]
+
 #: Pages that one request looks through for entries that satisfy a filter.
 _SCANNED_PAGES = 20
 _COUNTS_KEPT = timedelta(seconds=15)
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _COMPARISON = re.compile(r"\s*([A-Za-z/]+)\s+(eq|gt|lt|ge|le)\s+('(?:[^']|'')*'|[0-9A-Za-z:.\-+]+)\s*")
 _CONTAINS = re.compile(r"\s*contains\(\s*([A-Za-z/]+)\s*,\s*('(?:[^']|'')*')\s*\)\s*")
 _ZERO = "0001-01-01T00:00:00Z"
-
-
-class BadRequest(Exception):
-    """An operator's request that cannot be understood; the message says why."""
 
 
 class Operations:
@@ -49,6 +45,7 @@ class Operations:
     async def job(self) -> dict[str, Any]:
         """The ``synchronizationJob``, with figures of the app's own under ``app``."""
         services = self._services
+        await services.schemas.refresh()
         job = await services.jobs.get(fresh=True)
         marks = {chain: await services.watermarks.get(chain) for chain in CHAINS}
         progress = {
@@ -100,40 +97,34 @@ class Operations:
     async def tick(self) -> None:
         """The cycle's timer: heal, subscribe, go on with what waits, start or pick up the chains."""
         services = self._services
+        await services.schemas.refresh()
         await services.quarantine.tick()
+        await services.guard.tick()
+        await services.plan.tick()
         if not (await services.jobs.get(fresh=True)).may_write:
             return
+        await services.parking.release()
         await services.subscribing.ensure()
         await services.cycles.tick()
         await services.waiting.tick()
+        await services.verification.tick()
+        await services.dead_messages.sweep()
 
     async def start(self) -> None:
-        """Run, and begin a cycle now."""
-        services = self._services
-        await services.jobs.change(lambda job: replace(job, paused=False))
-        await services.subscribing.ensure()
-        await services.cycles.tick()
+        """Run, make up for what was parked, and begin a cycle now."""
+        await restarting.start(self._services)
+
+    async def resume(self) -> None:
+        """The job runs again by itself: bring back what was parked, and go on."""
+        await restarting.resume(self._services)
 
     async def pause(self) -> None:
-        """Write nothing more; what arrives waits in the queues."""
-        await self._services.jobs.change(lambda job: replace(job, paused=True))
+        """Write nothing more; what arrives is parked."""
+        await restarting.pause(self._services)
 
     async def restart(self, scope: str) -> None:
-        """Begin a full cycle. ``scope``: the comma list of Graph's ``synchronizationJobRestartCriteria.resetScope``."""
-        parts = {part.strip() for part in scope.split(",") if part.strip()} or {"QuarantineState", "Watermark", "Escrows"}
-        known = {"None", "ConnectorDataStore", "Escrows", "Watermark", "QuarantineState", "Full", "ForceDeletes"}
-        if parts - known:
-            raise BadRequest(f"resetScope must be a list of {', '.join(sorted(known))}")
-        if parts & {"ConnectorDataStore", "ForceDeletes"}:
-            raise BadRequest("resetScope ConnectorDataStore and ForceDeletes are not supported")
-        services = self._services
-        if parts & {"QuarantineState", "Full"}:
-            services.servicenow.auth.reset()
-            await services.jobs.change(lambda job: replace(job, quarantine=None))
-        if parts & {"Watermark", "Full"}:
-            await services.cycles.request_full()
-        if parts & {"Escrows", "Full"}:
-            await services.waiting.retry_all()
+        """Begin anew, as Graph's ``synchronizationJobRestartCriteria.resetScope`` says (see ``restarting``)."""
+        await restarting.restart(self._services, scope)
 
     async def validate_credentials(self) -> None:
         """Sign in to both sides and read one row of each. Raises what the refusing side said."""
@@ -150,7 +141,7 @@ class Operations:
 
     async def logs(self, *, condition: str, top: str, token: str) -> dict[str, Any]:
         """Entries of the provisioning log, newest first, as a page of Graph's ``/auditLogs/provisioning``."""
-        size = _page_size(top)
+        size = page_size(top)
         wanted = _parse_filter(condition)
         exact = {path: value for path, operator, value in wanted if operator == "eq"}
         object_id = exact.get("sourceIdentity/id") or exact.get("targetIdentity/id")
@@ -160,7 +151,7 @@ class Operations:
             found = await self._services.log.of_object(object_id, limit=MAX_PAGE)
             entries = [entry for entry in found if _satisfies(entry, wanted)][:size]
         else:
-            following = _decode_token(token)
+            following = read_token(token)
             for _ in range(_SCANNED_PAGES):
                 page, following = await self._services.log.page(size=size - len(entries), token=following)
                 entries += [entry for entry in page if _satisfies(entry, wanted)]
@@ -171,7 +162,7 @@ class Operations:
             "value": entries,
         }
         if following is not None:
-            answer["@odata.nextLink"] = f"logs?$top={size}&$skiptoken={_encode_token(following)}" + (
+            answer["@odata.nextLink"] = f"logs?$top={size}&$skiptoken={write_token(following)}" + (
                 f"&$filter={condition}" if condition else ""
             )
         return answer
@@ -182,7 +173,7 @@ class Operations:
             job = await self._services.jobs.get(fresh=True)
         except ProvisioningError as error:
             return [error.reason]
-        if job.quarantine is not None:
+        if job.quarantine is not None and job.quarantine.stops:
             return [f"the job is in quarantine since {job.quarantine.current_began}: {job.quarantine.message}"]
         return []
 
@@ -277,14 +268,6 @@ def _time(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
 
 
-def _page_size(top: str) -> int:
-    if not top:
-        return PAGE
-    if not top.isdigit() or not 1 <= int(top) <= MAX_PAGE:
-        raise BadRequest(f"$top must be a number from 1 to {MAX_PAGE}")
-    return int(top)
-
-
 def _parse_filter(condition: str) -> list[tuple[str, str, str]]:
     """Comparisons joined by ``and``: (path, operator, value)."""
     wanted: list[tuple[str, str, str]] = []
@@ -334,17 +317,3 @@ def _satisfies(entry: dict[str, Any], wanted: list[tuple[str, str, str]]) -> boo
         if not held:
             return False
     return True
-
-
-def _encode_token(token: dict[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
-
-
-def _decode_token(token: str) -> dict[str, str] | None:
-    if not token:
-        return None
-    try:
-        decoded = json.loads(base64.urlsafe_b64decode(token))
-        return {"PartitionKey": str(decoded["PartitionKey"]), "RowKey": str(decoded["RowKey"])}
-    except (ValueError, binascii.Error, KeyError, TypeError) as error:
-        raise BadRequest("$skiptoken is not one that this app gave") from error

@@ -1,6 +1,10 @@
-"""What can be wrong with an operator's request beyond its syntax (see ``operations.BadRequest`` for that)."""
+"""What can be wrong with an operator's request."""
 
 from __future__ import annotations
+
+
+class BadRequest(Exception):
+    """A request that cannot be understood (400); the message says why."""
 
 
 class NotNow(Exception):

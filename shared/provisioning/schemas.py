@@ -210,6 +210,4 @@ def _is_test_object(test: Any) -> bool:
     if not isinstance(test, dict):
         return False
     properties = test.get("properties") or []
-    return isinstance(properties, dict) or (
-        isinstance(properties, list) and all(isinstance(entry, dict) for entry in properties)
-    )
+    return isinstance(properties, dict) or (isinstance(properties, list) and all(isinstance(entry, dict) for entry in properties))

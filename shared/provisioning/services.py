@@ -6,34 +6,39 @@ Tests and the sandbox pass their own clients and clock; in production everything
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.events import new_id, now
 from shared.graph.client import GraphClient
 from shared.graph.objects import default_domain
+from shared.provisioning.announcing import Announcing
 from shared.provisioning.assigned import Assigned
 from shared.provisioning.cycles import Cycles
+from shared.provisioning.dead_messages import DeadLetters
 from shared.provisioning.dispatch import Dispatcher
 from shared.provisioning.exporter import LiveExporter, RecordingExporter
 from shared.provisioning.gate import SharedGate
 from shared.provisioning.guard import Guard
 from shared.provisioning.intake import Intake
+from shared.provisioning.links import Links
 from shared.provisioning.members import Members
 from shared.provisioning.objects import Objects
 from shared.provisioning.on_demand import OnDemand
 from shared.provisioning.operations import Operations
+from shared.provisioning.parking import Parking
+from shared.provisioning.planning import Planning
 from shared.provisioning.quarantine import QuarantineWard
+from shared.provisioning.recent import RecentLinks
 from shared.provisioning.references import References
+from shared.provisioning.schemas import ActiveSchema, seed_schema
+from shared.provisioning.staging import Staging
 from shared.provisioning.subscribing import Subscribing
 from shared.provisioning.summary import LogContext
 from shared.provisioning.target import Target
+from shared.provisioning.verification import Verification
 from shared.provisioning.waiting import Waiting
-from shared.schema.defaults import default_schema
 from shared.schema.mapping import Mappings, compile_mappings
-from shared.schema.model import parse_schema
 from shared.servicenow.auth import build_auth
 from shared.servicenow.client import ServiceNowClient
 from shared.state.assignments import Assignments
@@ -46,6 +51,7 @@ from shared.state.memberships import Memberships
 from shared.state.owners import Owners
 from shared.state.progress import ProgressRows
 from shared.state.queues import Queues
+from shared.state.schemas import Schemas
 from shared.state.slots import Slots
 from shared.state.subscriptions import HeldSubscriptions
 from shared.state.tables import Tables
@@ -80,15 +86,16 @@ class Services:
         clock: Callable[[], datetime] = now,
         exporter: Exporter | None = None,
         graph: GraphClient | None = None,
+        alert_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.worker = f"{os.getpid()}-{new_id()[:8]}"
-        self.mappings = mappings or load_mappings(settings)
         self._default_domain: str | None = None
 
         self.tables = exporter.tables if exporter else tables or Tables.open(settings.storage)
         self.queues = exporter.queues if exporter else queues or Queues.open(settings.storage)
+        self.schemas = ActiveSchema(self, Schemas(self.tables), fixed=mappings)
         self.joins = Joins(self.tables, clock)
         self.owners = Owners(self.tables)
         self.memberships = Memberships(self.tables, clock)
@@ -114,14 +121,22 @@ class Services:
         self.assigned = Assigned(self, Assignments(self.tables))
         self.waiting = Waiting(self)
         self.guard = Guard(self)
+        self.staging = Staging(self)
+        self.parking = Parking(self)
+        self.dead_messages = DeadLetters(self)
+        self.announcing = Announcing(self, alert_transport)
+        self.verification = Verification(self)
+        self.plan = Planning(self)
         self.quarantine = QuarantineWard(self)
         self.objects = Objects(self)
+        self.recent_links = RecentLinks(self)
         self.members = Members(self)
         self.cycles = Cycles(self)
         self.subscribing = Subscribing(self)
         self.intake = Intake(self)
         self.operations = Operations(self)
         self.on_demand = OnDemand(self)
+        self.links = Links(self)
         self.dispatcher = Dispatcher(self)
 
     def _open_servicenow(self, transport: httpx.AsyncBaseTransport | None, gate: Gate) -> ServiceNowClient:
@@ -152,6 +167,11 @@ class Services:
         await self.graph.aclose()
         await self.queues.aclose()
         await self.tables.aclose()
+
+    @property
+    def mappings(self) -> Mappings:
+        """The mappings in use: the active schema's, as this worker last saw it."""
+        return self.schemas.mappings
 
     def mapping(self, kind: Kind) -> ObjectMapping | None:
         """The mapping of users or groups; None when the schema has none or it is switched off."""
@@ -187,8 +207,5 @@ class Services:
 
 
 def load_mappings(settings: Settings) -> Mappings:
-    """The mapping that the settings name, or the packaged default. Raises ``SchemaFaults`` with every fault."""
-    if not settings.schema_path:
-        return compile_mappings(default_schema())
-    document = json.loads(Path(settings.schema_path).read_text(encoding="utf-8"))
-    return compile_mappings(parse_schema(document))
+    """The mappings of the first start, for a check of the settings. Raises ``SchemaFaults`` with every fault."""
+    return compile_mappings(seed_schema(settings))

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from shared.events import Event, ObjectsChanged, PairsDue, chunks
+from shared.errors import TerminalError
+from shared.events import Event, GroupMembersDue, ObjectsChanged, PairsDue, UserMembershipsDue, chunks
+from shared.provisioning.remarks import Remark, write_remarks
+from shared.provisioning.work import Outcome
 from shared.state.escrows import RETRY, Escrow
 
 if TYPE_CHECKING:
@@ -59,23 +63,38 @@ class Waiting:
 
     async def release(self, escrows: Iterable[Escrow], *, reason: Reason = "released", cycle_id: str = "") -> int:
         """Queue whatever waits, as few events as possible. Returns how many waiters that were."""
-        events = self.events([escrow.waiter for escrow in escrows], reason, cycle_id)
+        events: list[Event] = []
+        for evidence, part in groupby(sorted(escrows, key=lambda escrow: escrow.evidence), key=lambda escrow: escrow.evidence):
+            events += self.events([escrow.waiter for escrow in part], reason, cycle_id, evidence=evidence)
         await self._services.queues.send_all(events)
         return len(events)
 
-    def events(self, waiters: Sequence[str], reason: Reason, cycle_id: str = "") -> list[Event]:
-        """The events that make the engine look at these waiters again."""
+    def events(self, waiters: Sequence[str], reason: Reason, cycle_id: str = "", *, evidence: str = "") -> list[Event]:
+        """The events that make the engine look at these waiters again; ``evidence`` as in ``Escrow``."""
         at = self._services.clock()
         events: list[Event] = []
         kinds: tuple[Kind, ...] = ("user", "group")
         for kind in kinds:
             ids = sorted({waiter.partition(":")[2] for waiter in waiters if waiter.startswith(f"{kind}:")})
             events += [
-                ObjectsChanged(kind=kind, ids=tuple(part), reason=reason, occurred_at=at, cycle_id=cycle_id)
+                ObjectsChanged(
+                    kind=kind,
+                    ids=tuple(part),
+                    reason="absent" if evidence == "absent" else reason,
+                    occurred_at=at,
+                    gone=evidence == "gone",
+                    cycle_id=cycle_id,
+                )
                 for part in chunks(ids)
             ]
         pairs = sorted({_pair(waiter) for waiter in waiters if waiter.startswith("pair:")})
         events += [PairsDue(pairs=tuple(part), reason=reason, cycle_id=cycle_id) for part in chunks(pairs)]
+        for waiter in sorted(set(waiters)):
+            what, _, object_id = waiter.partition(":")
+            if what == "members":
+                events.append(GroupMembersDue(group_id=object_id, reason=reason, cycle_id=cycle_id))
+            elif what == "memberOf":
+                events.append(UserMembershipsDue(user_id=object_id, reason=reason, cycle_id=cycle_id))
         return events
 
     async def release_for(self, kind: Kind, ids: Sequence[str], cycle_id: str = "") -> None:
@@ -99,11 +118,21 @@ class Waiting:
         at = services.clock()
         due = await services.escrows.due(at)
         old = [escrow for escrow in due if escrow.created_at is not None and at - escrow.created_at > _GIVE_UP]
-        for escrow in old:
-            log.error("%s has failed for 28 days and is given up: %s (%s)", escrow.waiter, escrow.reason, escrow.code)
-        await services.escrows.remove([escrow.key for escrow in old])
+        await self._give_up(old)
         await self.release([escrow for escrow in due if escrow not in old], reason="retry")
         await self._ask_for_records(await services.escrows.waiting_for_records())
+
+    async def _give_up(self, escrows: Sequence[Escrow]) -> None:
+        """End what has failed for too long, in the log where an operator finds it."""
+        remarks = []
+        for escrow in escrows:
+            log.error("%s has failed for 28 days and is given up: %s (%s)", escrow.waiter, escrow.reason, escrow.code)
+            error = TerminalError(escrow.reason, code=escrow.code, recommended_action=escrow.recommended_action or None)
+            description = f"Given up after 28 days and {escrow.attempts} tries: the next change of the object is tried again"
+            outcome = Outcome("skipped", "other", "failure", error)
+            remarks.append(Remark(escrow.waiter, f"given up {escrow.key} {escrow.created_at}", description, outcome))
+        await write_remarks(self._services, remarks)
+        await self._services.escrows.remove([escrow.key for escrow in escrows])
 
     async def retry_all(self) -> None:
         """An operator's wish: look at everything that failed now."""

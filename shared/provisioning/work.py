@@ -83,6 +83,10 @@ class Work:
     reason: str = ""
     #: Target column -> wanted value as ServiceNow text; None: nothing is wanted there.
     values: dict[str, str | None] = field(default_factory=dict)
+    #: Columns whose value may differ with every evaluation.
+    volatile: frozenset[str] = frozenset()
+    #: Names of the app roles that ServiceNow's roles follow; None: they do not.
+    roles: tuple[str, ...] | None = None
     fingerprint: str = ""
     waits: list[Escrow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AttributeMapping", "Mappings", "MatchingRule", "ObjectMapping", "Reference", "compile_mappings", "to_target"]
 
-type AttributeFlow = Literal["always", "create_only", "none"]
+type AttributeFlow = Literal["always", "create_only", "add_only", "none"]
 
 _REFERENCE_TABLES = {
     "manager": "sys_user",
@@ -96,7 +96,8 @@ class Reference:
 class AttributeMapping:
     """One target column and how its value comes about. ``type`` and ``multivalued`` describe the target column.
 
-    ``flow``: always, only on creation, or none (the target is left alone; ``default`` fills it while it is empty).
+    ``flow``: always, only on creation, only adding values (to a column of several, or members), or none (the target is left
+    alone; ``default`` fills it while it is empty).
     ``clear`` and the options after it: see :mod:`.options`.
     """
 
@@ -119,6 +120,16 @@ class AttributeMapping:
     @property
     def source_attributes(self) -> frozenset[str]:
         return self.expression.attributes if self.expression else frozenset()
+
+    @property
+    def volatile(self) -> bool:
+        """Whether two evaluations of one object may differ: that alone is no reason to write."""
+        return self.expression is not None and self.expression.volatile
+
+    @property
+    def unique(self) -> bool:
+        """Whether the value is chosen once, on creation, from candidates that nobody in the target has."""
+        return self.expression is not None and self.expression.unique
 
     def evaluate(self, source: Mapping[str, Value], context: EvaluationContext | None = None) -> Value | Flow:
         """The value for a full source object, or IGNORE_FLOW. NULL where the mapping has no source.
@@ -177,6 +188,8 @@ class ObjectMapping:
     source_attributes: frozenset[str]
     select: tuple[str, ...]
     _by_target: Mapping[str, AttributeMapping] = field(repr=False)
+    #: The version of the schema that it is part of.
+    version: str = ""
 
     def attribute(self, target: str) -> AttributeMapping | None:
         """The mapping of a target column."""
@@ -196,6 +209,7 @@ def compile_mappings(schema: SynchronizationSchema) -> Mappings:
     """Compile a parsed schema. Raises :class:`SchemaFaults` if it maps no users or maps a kind of object twice."""
     found: dict[ObjectKind, ObjectMapping] = {}
     faults: list[Fault] = []
+    version = schema_version(schema)
     for rule in sorted(schema.rules, key=lambda rule: rule.priority):
         for mapping in rule.mappings:
             kind = object_kind(mapping)
@@ -204,12 +218,12 @@ def compile_mappings(schema: SynchronizationSchema) -> Mappings:
             if kind in found and found[kind].enabled:
                 faults.append(Fault(mapping.path, f"a second enabled mapping of {kind}s: only one can be run"))
                 continue
-            found[kind] = _compile_object(mapping, kind, rule, schema)
+            found[kind] = _compile_object(mapping, kind, rule, schema, version)
     if "user" not in found:
         faults.append(Fault("$.synchronizationRules", 'no object mapping has the source object "User"'))
     if faults:
         raise SchemaFaults(tuple(faults))
-    return Mappings(found["user"], found.get("group"), schema_version(schema))
+    return Mappings(found["user"], found.get("group"), version)
 
 
 def schema_version(schema: SynchronizationSchema) -> str:
@@ -244,7 +258,7 @@ def target_object(
 
 
 def _compile_object(
-    mapping: ObjectMappingModel, kind: ObjectKind, rule: SynchronizationRule, schema: SynchronizationSchema
+    mapping: ObjectMappingModel, kind: ObjectKind, rule: SynchronizationRule, schema: SynchronizationSchema, version: str
 ) -> ObjectMapping:
     options, _ = read_object_options(mapping.metadata)
     definition = target_object(schema, rule, mapping)
@@ -264,6 +278,7 @@ def _compile_object(
         source_attributes=source_attributes,
         select=graph_select(source_attributes, kind),
         _by_target={attribute.target: attribute for attribute in attributes},
+        version=version,
     )
 
 
@@ -314,7 +329,8 @@ def _type(target: str, definition: AttributeDefinition | None, reference: Refere
 def _flow(entry: AttributeMappingModel) -> AttributeFlow:
     if entry.source is None:
         return "none"
-    return "create_only" if entry.flow_type == "ObjectAddOnly" else "always"
+    flows: dict[str, AttributeFlow] = {"ObjectAddOnly": "create_only", "MultiValueAddOnly": "add_only"}
+    return flows.get(entry.flow_type, "always")
 
 
 def _reference(

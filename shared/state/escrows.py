@@ -9,11 +9,14 @@ An escrow's partition is what it waits for, so that whatever appears finds all i
 | ``retry`` / ``{waiter}`` | its next try |
 | ``job`` / ``{waiter}`` | the job to run again (paused, quarantined) |
 
-A waiter is ``user:{id}``, ``group:{id}`` or ``pair:{group}:{user}``. Keys are deterministic: a replay writes the same row.
+A waiter is ``user:{id}``, ``group:{id}`` or ``pair:{group}:{user}``; while the job may not run also ``members:{group}`` and
+``memberOf:{user}`` (everything about a group's or a user's memberships). Keys are deterministic: a replay writes the same row.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +53,9 @@ class Escrow:
     attempts: int = 0
     created_at: datetime | None = None
     next_at: datetime | None = None
+    #: What made us look, where looking again needs it: ``gone`` (Graph's own word) or ``absent`` (from a complete round).
+    evidence: str = ""
+    etag: str = ""
 
     @property
     def key(self) -> str:
@@ -57,7 +63,18 @@ class Escrow:
 
     @property
     def id(self) -> str:
-        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
+        """The key, in characters that fit a URL."""
+        return base64.urlsafe_b64encode(self.key.encode()).decode().rstrip("=")
+
+    @classmethod
+    def key_of(cls, escrow_id: str) -> tuple[str, str] | None:
+        """The partition and row key behind an ``id``; None for a text that is none."""
+        try:
+            text = base64.b64decode(escrow_id + "=" * (-len(escrow_id) % 4), altchars=b"-_", validate=True).decode()
+        except (ValueError, binascii.Error):
+            return None
+        partition, slash, row_key = text.partition("/")
+        return (partition, row_key) if slash and partition and row_key and text.isprintable() else None
 
     @classmethod
     def on_object(cls, awaited_id: str, waiter: str, reason: str, at: datetime) -> Escrow:
@@ -102,6 +119,12 @@ class Escrows:
             partition, _, row_key = key.partition("/")
             await self._tables.delete(_TABLE, partition, row_key)
 
+    async def remove_as_read(self, escrows: Sequence[Escrow]) -> None:
+        """Delete escrows, but leave those that were written again since they were read."""
+        await self._tables.apply(
+            _TABLE, [Operation("delete", row(escrow.partition, escrow.row_key), escrow.etag) for escrow in escrows]
+        )
+
     async def waiting_for_object(self, object_id: str) -> list[Escrow]:
         condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
         parameters = {"partition": f"object-{bucket(object_id)}", "first": f"{object_id}|", "last": f"{object_id}}}"}
@@ -125,9 +148,15 @@ class Escrows:
         rows = await self._tables.query(_TABLE, condition, {"partition": RETRY, "at": at.isoformat()})
         return [_from_row(found) for found in rows]
 
-    async def parked(self) -> list[Escrow]:
+    async def parked(self, *, limit: int = 0) -> list[Escrow]:
         """What waits for the job to run again."""
-        return [_from_row(found) for found in await self._tables.query(_TABLE, "PartitionKey eq @p", {"p": JOB})]
+        rows = await self._tables.query(_TABLE, "PartitionKey eq @p", {"p": JOB}, limit=limit)
+        return [_from_row(found) for found in rows]
+
+    async def failed(self, *, limit: int) -> list[Escrow]:
+        """Some of what failed and is tried again later."""
+        rows = await self._tables.query(_TABLE, "PartitionKey eq @p", {"p": RETRY}, limit=limit)
+        return [_from_row(found) for found in rows]
 
     async def page(self, *, size: int, token: dict[str, str] | None) -> tuple[list[Escrow], dict[str, str] | None]:
         rows, following = await self._tables.page(_TABLE, "", {}, size=size, token=token)
@@ -154,6 +183,8 @@ def _to_row(escrow: Escrow) -> dict[str, Any]:
         attempts=escrow.attempts,
         created_at=escrow.created_at.isoformat() if escrow.created_at else None,
         next_at=escrow.next_at.isoformat() if escrow.next_at else None,
+        # Evidence stays when the same waiter is written again without it.
+        evidence=escrow.evidence or None,
     )
 
 
@@ -169,4 +200,6 @@ def _from_row(found: Mapping[str, Any]) -> Escrow:
         attempts=int(found.get("attempts", 0)),
         created_at=moment(found.get("created_at")),
         next_at=moment(found.get("next_at")),
+        evidence=str(found.get("evidence", "")),
+        etag=str(found.get("etag", "")),
     )

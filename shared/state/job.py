@@ -45,13 +45,26 @@ QuarantineReason = Literal[
 class Quarantine:
     """Why nothing is written for now, since when, and when it is tried again (times as ISO text)."""
 
-    reason: str
+    reason: QuarantineReason
     code: str
     message: str
     current_began: str
     series_began: str
     series_count: int
     next_attempt: str
+    announced: bool = False
+    #: Since when somebody is announcing it.
+    announcing_since: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing is written meanwhile. Held deeds wait by themselves, and the others flow on."""
+        return self.reason != "TooManyDeletes"
+
+    @property
+    def by_failures(self) -> bool:
+        """Whether failures of single objects led here."""
+        return self.reason.endswith("Threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +81,15 @@ class Job:
     created_at: datetime | None = None
     steady_first_at: datetime | None = None
     steady_last_at: datetime | None = None
+    #: Failures of single objects are not judged before this moment.
+    judged_from: datetime | None = None
     successive_failures: int = 0
     rejected_notifications: int = 0
     etag: str = ""
 
     @property
     def may_write(self) -> bool:
-        return not self.paused and self.quarantine is None
+        return not self.paused and (self.quarantine is None or not self.quarantine.stops)
 
 
 class Jobs:
@@ -127,7 +142,7 @@ class Jobs:
 def _to_row(job: Job) -> dict[str, Any]:
     times = {
         name: value.isoformat()
-        for name in ("not_before", "created_at", "steady_first_at", "steady_last_at")
+        for name in ("not_before", "created_at", "steady_first_at", "steady_last_at", "judged_from")
         if (value := getattr(job, name)) is not None
     }
     return row(
@@ -153,6 +168,7 @@ def _from_row(found: Mapping[str, Any]) -> Job:
         created_at=moment(found.get("created_at")),
         steady_first_at=moment(found.get("steady_first_at")),
         steady_last_at=moment(found.get("steady_last_at")),
+        judged_from=moment(found.get("judged_from")),
         successive_failures=int(found.get("successive_failures", 0)),
         rejected_notifications=int(found.get("rejected_notifications", 0)),
         etag=str(found["etag"]),

@@ -70,6 +70,8 @@ class Join:
     waits: tuple[str, ...] = ()
     dirty: bool = False
     disabled_by_us: bool = False
+    #: The memberships are taken away while this lasts (the action ``removeMemberships``).
+    stripped: bool = False
     held: bool = False
     intent: Intent | None = None
     lease_holder: str = ""
@@ -84,6 +86,11 @@ class Join:
     def is_linked(self) -> bool:
         """Whether the record stands for the object, so that others may refer to it."""
         return bool(self.sys_id) and self.state in {"linked", "disabled"}
+
+    @property
+    def holds_memberships(self) -> bool:
+        """Whether the object's memberships are to be in ServiceNow."""
+        return self.is_linked and not self.stripped
 
     def is_held(self, at: datetime) -> bool:
         """Whether somebody may be acting on the object at this moment."""
@@ -102,6 +109,7 @@ class Join:
             waits=json.dumps(self.waits),
             dirty=self.dirty,
             disabled_by_us=self.disabled_by_us,
+            stripped=self.stripped,
             held=self.held,
             intent=self.intent.to_json() if self.intent else "",
             lease_holder=self.lease_holder,
@@ -126,6 +134,7 @@ class Join:
             waits=tuple(json.loads(properties.get("waits") or "[]")),
             dirty=bool(properties.get("dirty", False)),
             disabled_by_us=bool(properties.get("disabled_by_us", False)),
+            stripped=bool(properties.get("stripped", False)),
             held=bool(properties.get("held", False)),
             intent=Intent.from_json(str(properties.get("intent", ""))),
             lease_holder=str(properties.get("lease_holder", "")),
@@ -186,6 +195,12 @@ class Joins:
         """Take the record away from an object that nobody holds. Raises ``Stale`` when somebody does."""
         retired = replace(join, sys_id="", state="retired", hashes={}, fingerprint="", intent=None, dirty=False)
         await self._tables.replace(_TABLE, retired.to_row(), join.etag)
+
+    async def chunk(self, kind: Kind, number: int, after: str, limit: int) -> list[Join]:
+        """Joins with a record from one bucket, in the order of object ids, beginning after one of them."""
+        condition = "PartitionKey eq @partition and RowKey gt @after and sys_id ne ''"
+        parameters = {"partition": f"{kind}-{number:x}", "after": after}
+        return [Join.from_row(kind, found) for found in await self._tables.query(_TABLE, condition, parameters, limit=limit)]
 
     async def count_linked(self, kind: Kind) -> int:
         """How many objects have a record that stands for them; reads every row's state, a thousand rows a request."""

@@ -58,6 +58,11 @@ class Lookups:
         ]
         await self._tables.apply(_TABLE, operations)
 
+    async def forget_all(self) -> None:
+        """Everything that was looked up is asked for again."""
+        rows = await self._tables.query(_TABLE, select=["at"])
+        await self._tables.apply(_TABLE, [Operation("delete", row(found["PartitionKey"], found["RowKey"])) for found in rows])
+
     async def forget(self, table: str, names: Sequence[str]) -> None:
         for name in names:
             await self._tables.delete(_TABLE, table, _key(name))

@@ -20,10 +20,12 @@ from shared.events import (
     USER_EVENTS,
     ChainAdvance,
     ChainPoke,
+    DecisionDue,
     Event,
     ObjectsChanged,
     ObjectsSnapshot,
     SubscriptionsDue,
+    WalkDue,
     encode,
 )
 
@@ -43,7 +45,7 @@ _PARALLEL_SENDS = 8
 
 def queue_of(event: Event) -> str:
     """The queue that an event travels in."""
-    if isinstance(event, (ChainAdvance, ChainPoke, SubscriptionsDue)):
+    if isinstance(event, (ChainAdvance, ChainPoke, SubscriptionsDue, WalkDue, DecisionDue)):
         return CYCLE_EVENTS
     if isinstance(event, (ObjectsChanged, ObjectsSnapshot)):
         return USER_EVENTS if event.kind == "user" else GROUP_EVENTS

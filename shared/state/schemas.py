@@ -4,7 +4,7 @@
 |---|---|
 | ``active`` / ``active`` | the version in use, its number in the sequence of activations, and when |
 | ``active`` / ``history-{number}`` | each activation, written together with the row above |
-| ``version-{version}`` / ``document`` | the JSON text, compressed and cut over properties: exports exceed what one property holds |
+| ``version-{version}`` / ``document`` | the JSON text, compressed and cut over properties: one does not hold an export |
 
 A version is a hash of the content, so that putting a schema back finds its row again.
 """
@@ -96,9 +96,7 @@ class Schemas:
         active = row(_ACTIVE, _ACTIVE, **properties)
         head = Operation("replace", active, before.etag) if before else Operation("insert", active)
         try:
-            await self._tables.transact(
-                _TABLE, [head, Operation("upsert", row(_ACTIVE, f"history-{number:08d}", **properties))]
-            )
+            await self._tables.transact(_TABLE, [head, Operation("upsert", row(_ACTIVE, f"history-{number:08d}", **properties))])
         except (Stale, Exists):
             return False
         return True

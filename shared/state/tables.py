@@ -50,6 +50,7 @@ TABLES: tuple[str, ...] = (
     "guard",
     "staged",
     "poison",
+    "plans",
     "log",
     "logindex",
 )

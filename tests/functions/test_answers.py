@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from functions.answers import OPERATOR_ROLE, auth_level, body_of, has_role, operator, reply
 from shared.errors import CredentialsError, RefusedError, ThrottledError, UnavailableError
-from shared.provisioning.operations import BadRequest
+from shared.provisioning.requests import BadRequest
 from shared.settings import DEVELOPMENT_STORAGE, load_settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
+PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
 ROLE_URI = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
 
 
@@ -48,10 +49,8 @@ def app_settings(auth: str) -> Settings:
     return load_settings(environment)
 
 
-def request(body: bytes = b"", **headers: str) -> func.HttpRequest:
-    return func.HttpRequest(
-        "GET", "/api/job", headers={name.replace("_", "-"): value for name, value in headers.items()}, body=body
-    )
+def request(body: bytes = b"", headers: dict[str, str] | None = None) -> func.HttpRequest:
+    return func.HttpRequest("GET", "/api/job", headers=headers or {}, body=body)
 
 
 def document_of(response: func.HttpResponse) -> Any:
@@ -127,12 +126,12 @@ async def test_with_entra_the_role_decides_and_nothing_is_run_without_it() -> No
 
     entra = app_settings("entra")
     assert auth_level(entra) is func.AuthLevel.ANONYMOUS
-    for headers in ({}, {"X_MS_CLIENT_PRINCIPAL": "forged"}, {"X_MS_CLIENT_PRINCIPAL": principal(of_role("Another.Role"))}):
-        response = await operator(request(**headers), entra, run)
+    for header in ("", "forged", principal(of_role("Another.Role"))):
+        response = await operator(request(headers={PRINCIPAL: header} if header else None), entra, run)
         assert response.status_code == 403
         assert document_of(response)["error"]["code"] == "Forbidden"
     assert not ran
-    response = await operator(request(X_MS_CLIENT_PRINCIPAL=principal(of_role(OPERATOR_ROLE))), entra, run)
+    response = await operator(request(headers={PRINCIPAL: principal(of_role(OPERATOR_ROLE))}), entra, run)
     assert (response.status_code, ran) == (200, True)
 
 

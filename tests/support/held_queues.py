@@ -41,6 +41,13 @@ class HeldQueues(Queues):
         self.held: list[Held] = []
         self.sent: Counter[str] = Counter()
         self.refuses: Callable[[str, str], bool] = lambda _queue, _text: False
+        self._is_closed = False
+
+    async def aclose(self) -> None:
+        """Two workers may share these queues: the second close does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            await super().aclose()
 
     async def send_text(self, queue: str, text: str, *, delay: float = 0.0) -> None:
         if self.refuses(queue, text):

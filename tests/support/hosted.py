@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEVER = "0 0 0 1 1 *"
+_LOG_TAIL = 3000
 STATE = "a-secret-of-the-tests"
 
 
@@ -68,15 +69,19 @@ class Hosted:
     async def get(self, path: str, *, status: int = 200, **options: Any) -> Any:
         """GET a route with the key; the JSON of an answer that has this status."""
         async with self.session.get(f"{self.host.url}/api/{path}", headers=self.host.headers, **options) as response:
-            assert response.status == status, await response.text()
+            assert response.status == status, await self._told(response)
             return await response.json()
 
     async def post(self, path: str, *, status: int = 204, **options: Any) -> Any:
         """POST to a route with the key; the JSON of the answer, if it has one."""
         async with self.session.post(f"{self.host.url}/api/{path}", headers=self.host.headers, **options) as response:
             text = await response.text()
-            assert response.status == status, text
+            assert response.status == status, await self._told(response)
             return await response.json() if text else None
+
+    async def _told(self, response: aiohttp.ClientResponse) -> str:
+        """Why an answer is not the expected one, as far as it and the host's log tell."""
+        return f"{response.status}: {await response.text()}\n{self.host.logs()[-_LOG_TAIL:]}"
 
     async def control(self, path: str, **body: Any) -> Any:
         """POST to a control route of the tenant."""

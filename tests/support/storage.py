@@ -23,12 +23,17 @@ async def empty_tables(tables: Tables) -> None:
     await asyncio.gather(*(empty(table) for table in TABLES))
 
 
-async def empty_storage(connection_string: str) -> None:
-    """Delete every row and every message of the app."""
+async def empty_queues(connection_string: str) -> None:
+    """Delete every message of the app, visible or not."""
     async with QueueServiceClient.from_connection_string(connection_string) as service:
         for queue in (*QUEUES, *(f"{queue}-poison" for queue in QUEUES)):
             with contextlib.suppress(ResourceNotFoundError):
                 await service.get_queue_client(queue).clear_messages()
+
+
+async def empty_storage(connection_string: str) -> None:
+    """Delete every row and every message of the app."""
+    await empty_queues(connection_string)
     tables = Tables.open(Storage(connection_string))
     try:
         await empty_tables(tables)

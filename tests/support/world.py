@@ -199,6 +199,17 @@ async def world(
             await queues.close()
 
 
+@contextlib.asynccontextmanager
+async def another_worker(here: World, storage: str, **extra: str) -> AsyncIterator[World]:
+    """A second worker with other settings on the same storage, tenant, instance and clock; nothing is wiped."""
+    settings = settings_for(storage, here.tenant, here.instance, **extra)
+    services = Services(settings, queues=here.held, mappings=here.services.mappings, clock=here.clock)
+    try:
+        yield replace(here, services=services)
+    finally:
+        await services.aclose()
+
+
 async def _wipe(services: Services, queues: QueueServiceClient) -> None:
     """Empty the storage that an earlier test used."""
     for queue in QUEUES:

@@ -1,0 +1,112 @@
+"""What a committed change of one object means for others: whoever waited for it, its memberships, its reports.
+
+A worker may die right after the commit. So the follow-ups are queued *before* it, delayed until it is certainly over, and
+carried out at once after it as well: what was done already finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shared.events import (
+    Event,
+    FollowUpsDue,
+    GroupMembersDue,
+    ObjectsChanged,
+    ObjectsSnapshot,
+    PairsDue,
+    UserMembershipsDue,
+    chunks,
+)
+from shared.servicenow.queries import equals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.provisioning.batch import Batch
+    from shared.provisioning.services import Services
+
+#: How long after the commit the safety copy is seen, in seconds; also how long a cached link may be believed (``links``).
+AFTERWARDS = 12.0
+_LINKED = frozenset({"linked", "disabled"})
+_AWAY = frozenset({"suspended", "unmanaged", "deleted", "retired"})
+_USERS = "sys_user"
+
+
+async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
+    """What will follow from the outcomes of a batch; None when nothing does."""
+    appeared, returned, gone, bare = [], [], [], []
+    for work in batch.works:
+        if work.next_join is None:
+            continue
+        before, after = work.join.state, work.next_join.state
+        if work.next_join.is_linked and (work.is_new_link or not work.join.is_linked):
+            appeared.append(work.object_id)
+        stripped = (work.join.stripped, work.next_join.stripped)
+        if batch.kind == "user" and after in _LINKED and (before in _AWAY or stripped == (True, False)):
+            returned.append(work.object_id)
+        if batch.kind == "user" and after in {"suspended", "deleted"} and before != after:
+            gone.append(work.object_id)
+        elif batch.kind == "user" and stripped == (False, True):
+            bare.append(work.object_id)
+    if appeared and await _is_first_round(services, batch):
+        appeared = []
+    if not (appeared or returned or gone or bare):
+        return None
+    return FollowUpsDue(
+        kind=batch.kind,
+        appeared=tuple(appeared),
+        returned=tuple(returned),
+        gone_ids=(*gone, *bare),
+        sys_ids=tuple(work.join.sys_id for work in batch.works if work.object_id in set(gone)),
+        cycle_id=batch.event.cycle_id,
+    )
+
+
+async def follow(services: Services, event: FollowUpsDue) -> None:
+    """Queue what follows. Whether it still has to be done is decided by whoever processes it."""
+    events: list[Event] = []
+    if event.kind == "group":
+        events += [GroupMembersDue(group_id=each, reason="released", cycle_id=event.cycle_id) for each in event.appeared]
+    events += [UserMembershipsDue(user_id=each, reason="released", cycle_id=event.cycle_id) for each in event.returned]
+    await services.waiting.release_for(event.kind, event.appeared, event.cycle_id)
+    pairs: list[tuple[str, str]] = []
+    for user_id in event.gone_ids:
+        # A soft-deleted user leaves the groups delta untouched: his memberships are looked at now.
+        pairs += await services.memberships.of_user(user_id)
+    events += [PairsDue(pairs=tuple(part), reason="scope", cycle_id=event.cycle_id) for part in chunks(sorted(pairs))]
+    events += await _reports(services, event.sys_ids, event.cycle_id)
+    await services.queues.send_all(events)
+
+
+def without(event: FollowUpsDue, lost: set[str]) -> FollowUpsDue:
+    """The same without the objects whose commit was lost."""
+    return replace(
+        event,
+        appeared=tuple(each for each in event.appeared if each not in lost),
+        returned=tuple(each for each in event.returned if each not in lost),
+        gone_ids=tuple(each for each in event.gone_ids if each not in lost),
+    )
+
+
+async def _reports(services: Services, sys_ids: Sequence[str], cycle_id: str) -> list[Event]:
+    """Graph unlinks the reports of a deleted manager and announces nothing: they are looked at again."""
+    reports: list[str] = []
+    for sys_id in sys_ids:
+        if sys_id:
+            rows = await services.servicenow.select(_USERS, equals("manager", sys_id), ("sys_id",))
+            owners = await services.owners.owners(_USERS, [row["sys_id"] for row in rows])
+            reports += owners.values()
+    at = services.clock()
+    return [
+        ObjectsChanged(kind="user", ids=tuple(part), reason="released", occurred_at=at, cycle_id=cycle_id)
+        for part in chunks(sorted(set(reports)))
+    ]
+
+
+async def _is_first_round(services: Services, batch: Batch) -> bool:
+    """In the first full round of users nobody waits but for this round's own: they are released at its end, in bulk."""
+    if not isinstance(batch.event, ObjectsSnapshot) or batch.kind != "user":
+        return False
+    return (await services.watermarks.get("groups")).generation == 0

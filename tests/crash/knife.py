@@ -1,0 +1,150 @@
+"""Cutting a process short before or after any single call to Graph, ServiceNow or storage.
+
+A crash is what SIGKILL is: nothing of the process runs any further. So after the cut every call of the same life fails, and
+whatever the app still tries in its ``except`` and ``finally`` blocks reaches nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, override
+
+import httpx
+
+from sandbox.chaos.memory import MemoryQueues, MemoryTables
+from shared.state.queues import Queues
+from shared.state.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from shared.state.tables import Operation, Row
+
+
+class Crash(BaseException):
+    """The process has ended here."""
+
+
+class Knife:
+    """Counts the calls of one life and cuts it at one of them: before it is made, or after it and before its answer is known."""
+
+    def __init__(self, cut: int | None = None, *, after: bool = False) -> None:
+        self._cut = cut
+        self._after = after
+        self.calls: list[str] = []
+        self.dead = False
+
+    async def call[T](self, label: str, make: Callable[[], Awaitable[T]]) -> T:
+        if self.dead:
+            raise Crash(label)
+        number = len(self.calls)
+        self.calls.append(label)
+        if number == self._cut and not self._after:
+            self.die(label)
+        try:
+            return await make()
+        finally:
+            if number == self._cut:
+                self.die(label)
+            if self.dead:
+                raise Crash(label)
+
+    def die(self, label: str = "killed") -> None:
+        self.dead = True
+        raise Crash(label)
+
+
+class CutTransport(httpx.AsyncBaseTransport):
+    """HTTP through a knife."""
+
+    def __init__(self, knife: Knife, name: str) -> None:
+        self._knife = knife
+        self._name = name
+        self._beneath = httpx.AsyncHTTPTransport()
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def make() -> httpx.Response:
+            response = await self._beneath.handle_async_request(request)
+            await response.aread()
+            return response
+
+        return await self._knife.call(f"{self._name} {request.method} {request.url.path}", make)
+
+    @override
+    async def aclose(self) -> None:
+        await self._beneath.aclose()
+
+
+class CutTables(Tables):
+    """Table Storage through a knife."""
+
+    def __init__(self, knife: Knife, beneath: MemoryTables) -> None:
+        self._knife = knife
+        self._beneath = beneath
+        self.requests = {}
+
+    @override
+    async def aclose(self) -> None:
+        """What lies beneath outlives this process."""
+
+    @override
+    async def ensure(self) -> None:
+        """The tables are there."""
+
+    @override
+    async def get(self, table: str, partition: str, key: str) -> Row | None:
+        return await self._knife.call(f"table get {table}", lambda: self._beneath.get(table, partition, key))
+
+    @override
+    async def query(
+        self,
+        table: str,
+        condition: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        select: Sequence[str] | None = None,
+        limit: int = 0,
+    ) -> list[Row]:
+        return await self._knife.call(
+            f"table query {table}", lambda: self._beneath.query(table, condition, parameters, select=select, limit=limit)
+        )
+
+    @override
+    async def page(
+        self, table: str, condition: str, parameters: Mapping[str, Any], *, size: int, token: dict[str, str] | None
+    ) -> tuple[list[Row], dict[str, str] | None]:
+        return await self._knife.call(
+            f"table query {table}", lambda: self._beneath.page(table, condition, parameters, size=size, token=token)
+        )
+
+    @override
+    async def delete(self, table: str, partition: str, key: str, etag: str = "") -> None:
+        await self._knife.call(f"table delete {table}", lambda: self._beneath.delete(table, partition, key, etag))
+
+    @override
+    async def transact(self, table: str, operations: Sequence[Operation]) -> list[str]:
+        return await self._knife.call(f"table transaction {table}", lambda: self._beneath.transact(table, operations))
+
+    @override
+    async def _write(self, table: str, verb: str, row: Mapping[str, Any], etag: str = "") -> str:
+        return await self._knife.call(f"table {verb} {table}", lambda: self._beneath._write(table, verb, row, etag))
+
+
+class CutQueues(Queues):
+    """Queue Storage through a knife."""
+
+    def __init__(self, knife: Knife, beneath: MemoryQueues) -> None:
+        self._knife = knife
+        self._beneath = beneath
+
+    @override
+    async def aclose(self) -> None:
+        """What lies beneath outlives this process."""
+
+    @override
+    async def send_text(self, queue: str, text: str, *, delay: float = 0.0) -> None:
+        await self._knife.call(f"queue send {queue}", lambda: self._beneath.send_text(queue, text, delay=delay))
+
+    @override
+    async def lengths(self, queues: Iterable[str]) -> dict[str, int]:
+        return await self._beneath.lengths(queues)

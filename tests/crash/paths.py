@@ -1,0 +1,190 @@
+"""The ways of a change that are cut at every step: what was before, and what happens then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.events import ChainPoke, ObjectsChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.events import Event, Kind
+    from tests.crash.life import Scene
+
+
+type Change = Callable[[Scene], list[Event]]
+"""Changes a tenant, and says what the app hears of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """``before``: what has happened and is provisioned. ``then``: the change on whose way the app is cut.
+
+    ``meanwhile`` changes the tenant while the app is dead: the truth has moved on before anybody looks again. With ``tick``
+    the cycle's timer fires too, with the first life and with the next.
+    """
+
+    name: str
+    before: tuple[Change, ...]
+    then: Change
+    meanwhile: Change | None = None
+    tick: bool = False
+
+
+def _people(scene: Scene) -> list[Event]:
+    boss = hire(scene, "boss", jobTitle="Director")
+    ann = hire(scene, "ann", jobTitle="Engineer", city="Lyon", department="Finance")
+    bob = hire(scene, "bob")
+    scene.tenant.set_manager(ann, boss)
+    team = scene.tenant.create_group(scene.name("Team"), description="All of us", members=[ann])
+    scene.ids.update(boss=boss, ann=ann, bob=bob, team=team)
+    return [*changed(scene, "boss", "ann", "bob"), *groups_moved()]
+
+
+def hire(scene: Scene, name: str, **properties: object) -> str:
+    """A person called ``name``."""
+    upn = f"{scene.name(name)}@contoso.com"
+    values = {"userPrincipalName": upn, "displayName": name, "givenName": name, "surname": "Sample", "mail": upn, **properties}
+    scene.ids[name] = scene.tenant.create_user(**values)
+    return scene.ids[name]
+
+
+def changed(scene: Scene, *names: str, kind: Kind = "user", gone: bool = False) -> list[Event]:
+    """What a notification about these objects becomes."""
+    ids = tuple(scene.ids[name] for name in names)
+    return [ObjectsChanged(kind=kind, ids=ids, reason="notification", occurred_at=scene.clock(), gone=gone)]
+
+
+def groups_moved() -> list[Event]:
+    """What a notification about groups becomes."""
+    return [ChainPoke(chain="groups")]
+
+
+def _create(scene: Scene) -> list[Event]:
+    hire(scene, "eve", department="Finance", jobTitle="Analyst")
+    scene.tenant.set_manager(scene.ids["eve"], scene.ids["boss"])
+    return changed(scene, "eve")
+
+
+def _update(scene: Scene) -> list[Event]:
+    change = {"userPrincipalName": f"{scene.name('ann.two')}@contoso.com", "jobTitle": "Lead", "city": None}
+    scene.tenant.update(scene.ids["ann"], change)
+    return changed(scene, "ann")
+
+
+def _disable(scene: Scene, name: str = "ann") -> list[Event]:
+    scene.tenant.update(scene.ids[name], {"accountEnabled": False})
+    return changed(scene, name)
+
+
+def _enable(scene: Scene) -> list[Event]:
+    scene.tenant.update(scene.ids["ann"], {"accountEnabled": True})
+    return changed(scene, "ann")
+
+
+def _recycle(scene: Scene, name: str = "ann") -> list[Event]:
+    scene.tenant.delete(scene.ids[name])
+    return changed(scene, name)
+
+
+def _purge(scene: Scene, name: str = "ann") -> list[Event]:
+    scene.tenant.delete(scene.ids[name])
+    scene.tenant.purge(scene.ids[name])
+    return changed(scene, name, gone=True)
+
+
+def _restore(scene: Scene) -> list[Event]:
+    scene.tenant.restore(scene.ids["ann"])
+    return changed(scene, "ann")
+
+
+def _rehire(scene: Scene) -> list[Event]:
+    hire(scene, "ann", jobTitle="Adviser")
+    return changed(scene, "ann")
+
+
+def _join(scene: Scene) -> list[Event]:
+    scene.tenant.add_members(scene.ids["team"], [scene.ids["bob"]])
+    return groups_moved()
+
+
+def _leave(scene: Scene) -> list[Event]:
+    scene.tenant.remove_members(scene.ids["team"], [scene.ids["ann"]])
+    return groups_moved()
+
+
+def _found(scene: Scene) -> list[Event]:
+    scene.ids["crew"] = scene.tenant.create_group(scene.name("Crew"), members=[scene.ids["ann"], scene.ids["bob"]])
+    return groups_moved()
+
+
+def _dissolve(scene: Scene) -> list[Event]:
+    scene.tenant.delete(scene.ids["team"])
+    return changed(scene, "team", kind="group", gone=True)
+
+
+def _unjoin(scene: Scene) -> list[Event]:
+    scene.tenant.remove_members(scene.ids["team"], [scene.ids["bob"]])
+    return groups_moved()
+
+
+def _waiters(scene: Scene) -> list[Event]:
+    """Ann waits for her manager, Bob for his department."""
+    events = _people(scene)
+    hire(scene, "chief", accountEnabled=False)
+    scene.tenant.set_manager(scene.ids["ann"], scene.ids["chief"])
+    scene.tenant.update(scene.ids["bob"], {"department": scene.name("Astronomy")})
+    scene.tenant.add_members(scene.ids["team"], [scene.ids["chief"]])
+    return [*events, *changed(scene, "chief")]
+
+
+def _manager_appears(scene: Scene) -> list[Event]:
+    scene.tenant.update(scene.ids["chief"], {"accountEnabled": True})
+    return changed(scene, "chief")
+
+
+def _department_appears(scene: Scene) -> list[Event]:
+    scene.insert("cmn_department", name=scene.name("Astronomy"))
+    return []
+
+
+def _much(scene: Scene) -> list[Event]:
+    """Two pages with a rename, a hire, a joiner and a leaver; nobody but the chains hears of it."""
+    _update(scene)
+    eve = hire(scene, "eve")
+    scene.tenant.add_members(scene.ids["team"], [eve])
+    scene.tenant.remove_members(scene.ids["team"], [scene.ids["ann"]])
+    return [ChainPoke(chain="users"), ChainPoke(chain="groups")]
+
+
+def _everything(scene: Scene) -> list[Event]:
+    """A full round of both chains: what a first cycle is."""
+    _much(scene)
+    return [ChainPoke(chain="users", full=True), ChainPoke(chain="groups", full=True)]
+
+
+PATHS: tuple[Path, ...] = (
+    Path("create", (_people,), _create),
+    Path("update", (_people,), _update),
+    Path("disable", (_people,), _disable),
+    Path("enable", (_people, _disable), _enable),
+    Path("soft delete", (_people,), _recycle),
+    Path("restore", (_people, _recycle), _restore),
+    Path("delete", (_people,), _purge),
+    Path("rehire", (_people, _recycle), _rehire),
+    Path("membership add", (_people,), _join),
+    Path("membership remove", (_people,), _leave),
+    Path("group create", (_people,), _found),
+    Path("group delete", (_people,), _dissolve),
+    Path("escrow release by a manager", (_waiters,), _manager_appears),
+    Path("escrow release by a department", (_waiters, _manager_appears), _department_appears, tick=True),
+    Path("cycle page", (_people,), _much),
+    Path("full cycle", (_people,), _everything),
+    Path("create, disabled meanwhile", (_people,), _create, lambda scene: _disable(scene, "eve")),
+    Path("create, deleted meanwhile", (_people,), _create, lambda scene: _recycle(scene, "eve")),
+    Path("create, gone meanwhile", (_people,), _create, lambda scene: _purge(scene, "eve")),
+    Path("update, disabled meanwhile", (_people,), _update, _disable),
+    Path("membership add, left meanwhile", (_people,), _join, _unjoin),
+)

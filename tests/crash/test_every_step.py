@@ -1,0 +1,85 @@
+"""A crash at every step: each path is cut before and after each single call to Graph, ServiceNow and storage.
+
+The calls are counted in an undisturbed run, so a call that is added tomorrow is cut tomorrow. After the cut another process
+starts, when the leases have ended, with the messages that were not done; from then on nothing disturbs, and it must end right:
+both sides equal, nothing doubled, nothing left waiting, every written record named in the log.
+
+``CRASH_EVERY_STEP=1`` cuts at every call; without it the long paths are cut at a seeded sample of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash.knife import Knife
+from tests.crash.life import Scene
+from tests.crash.paths import PATHS, Path
+
+if TYPE_CHECKING:
+    from shared.provisioning.services import Services
+
+#: Cuts of one path unless all are wanted.
+_SAMPLE = 60
+
+
+async def _tick(services: Services) -> None:
+    await services.operations.tick()
+
+
+async def _prepare(scene: Scene, path: Path) -> None:
+    """A new cast, provisioned; then the change, of which the app has heard but which it has not looked at."""
+    scene.begin_case()
+    for change in path.before:
+        await scene.hear(change(scene))
+        assert await scene.live(Knife())
+    await scene.hear(path.then(scene))
+
+
+async def _faults(scene: Scene, path: Path, knife: Knife) -> list[str]:
+    """Run the change through one life that the knife may cut, and another one; what is wrong in the end."""
+    await _prepare(scene, path)
+    work = _tick if path.tick else None
+    whole = await scene.live(knife, work)
+    if path.meanwhile is not None:
+        await scene.hear(path.meanwhile(scene))
+    if not whole or path.meanwhile is not None:
+        await scene.recover(work)
+    agreement = scene.agreement()
+    wrong = [] if agreement.agrees else [agreement.table()]
+    return [*wrong, *scene.unsettled(), *scene.unlogged()]
+
+
+def _cuts(calls: int, path: Path) -> list[tuple[int, bool]]:
+    cuts = [(number, after) for number in range(calls) for after in (False, True)]
+    if os.environ.get("CRASH_EVERY_STEP") or len(cuts) <= _SAMPLE:
+        return cuts
+    return sorted(random.Random(path.name).sample(cuts, _SAMPLE))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+async def test_a_crash_at_any_step_ends_right(path: Path) -> None:
+    async with Scene() as scene:
+        clean = Knife()
+        assert await _faults(scene, path, clean) == []
+        calls = len(clean.calls)
+    assert calls
+    failures: list[str] = []
+    scene = Scene()
+    await scene.__aenter__()
+    try:
+        for number, after in _cuts(calls, path):
+            knife = Knife(number, after=after)
+            wrong = await _faults(scene, path, knife)
+            if wrong:
+                where = f"{'after' if after else 'before'} call {number}, {knife.calls[-1]}"
+                failures.append("\n  ".join((where, *wrong)))
+                await scene.__aexit__()
+                scene = Scene()
+                await scene.__aenter__()
+    finally:
+        await scene.__aexit__()
+    assert not failures, f"{path.name}: {len(failures)} of {2 * calls} cuts end wrong:\n" + "\n".join(failures[:10])
