@@ -12,7 +12,23 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from functions import cycles, faulty, health, job, links, logs, on_demand, queues, schema, webhooks
+from functions import (
+    cycles,
+    escrows,
+    faulty,
+    health,
+    job,
+    links,
+    logs,
+    on_demand,
+    plan,
+    poison,
+    portal,
+    queues,
+    schema,
+    staged,
+    webhooks,
+)
 from functions.worker import Worker
 from shared.errors import ProvisioningError
 from shared.provisioning.services import Services, load_mappings
@@ -38,7 +54,8 @@ def build(open_services: Callable[[Settings], Services] = Services) -> func.Func
         faults = (f"PROVISIONING_SCHEMA cannot be used: {error}",)
     else:
         worker = Worker(settings, open_services)
-        for part in (webhooks, queues, cycles, job, logs, health, on_demand, schema, links):
+        control = (escrows, staged, poison, plan, portal)
+        for part in (webhooks, queues, cycles, job, logs, health, on_demand, schema, links, *control):
             app.register_functions(part.blueprint(worker))
         return app
     for fault in faults:

@@ -30,6 +30,8 @@ log = logging.getLogger("provisioning.http")
 OPERATOR_ROLE = "Provisioning.Operate"
 _ROLE_CLAIMS = frozenset({"roles", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"})
 _LARGEST_PRINCIPAL = 64 * 1024
+_LONGEST_NAME = 256
+_MOST_IDS = 500
 
 
 def reply(document: Any, status: int = 200) -> func.HttpResponse:
@@ -91,6 +93,21 @@ def has_role(principal: str) -> bool:
         return any(claim["typ"] in _ROLE_CLAIMS and claim["val"] == OPERATOR_ROLE for claim in claims)
     except (ValueError, binascii.Error, KeyError, TypeError, RecursionError):
         return False
+
+
+def operator_name(request: func.HttpRequest, settings: Settings) -> str:
+    """Who asks, where the platform vouches for it: a header of that name that came from outside says nothing."""
+    return request.headers.get("X-MS-CLIENT-PRINCIPAL-NAME", "")[:_LONGEST_NAME] if settings.operator_auth == "entra" else ""
+
+
+def chosen(body: dict[str, Any]) -> list[str] | None:
+    """``{"ids": [...]}`` as a list, ``{"all": true}`` as None. Raises ``BadRequest`` for anything else."""
+    ids = body.get("ids")
+    if body.get("all") is True and ids is None:
+        return None
+    if not isinstance(ids, list) or not 1 <= len(ids) <= _MOST_IDS or not all(isinstance(one, str) for one in ids):
+        raise BadRequest(f'the body must be {{"ids": [...]}} with 1 to {_MOST_IDS} texts, or {{"all": true}}')
+    return ids
 
 
 def body_of(request: func.HttpRequest) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The timers: start a cycle, keep the subscriptions alive."""
+"""The timers: start a cycle, keep the subscriptions alive, verify."""
 
 from __future__ import annotations
 
@@ -27,5 +27,12 @@ def blueprint(worker: Worker) -> func.Blueprint:
         del timer
         services = await worker.services()
         await services.subscribing.ensure()
+
+    @part.function_name("verify")
+    @part.timer_trigger("timer", schedules.verify)
+    async def verify(timer: func.TimerRequest) -> None:
+        del timer
+        services = await worker.services()
+        await services.verification.begin()
 
     return part

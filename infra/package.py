@@ -79,7 +79,7 @@ def _project_files(root: Path) -> list[str]:
     if listing.returncode == 0 and listing.stdout:
         names = listing.stdout.decode().split("\0")
         return [name for name in dict.fromkeys(names) if name and (root / name).is_file()]
-    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    return [str(path.relative_to(root)) for path in root.rglob("*", recurse_symlinks=True) if path.is_file()]
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ class UserMembershipsDue(Event):
 class FollowUpsDue(Event):
     """Objects were committed.
 
-    ``appeared`` have a record now, ``returned`` are in scope again, ``gone_ids`` were deleted; ``sys_ids`` are the records of those that are gone, whose reports are looked at again.
+    ``appeared`` have a record now, ``returned`` are in scope again, ``gone_ids`` were deleted; ``sys_ids`` are the records of
+    those that are gone, whose reports are looked at again.
     """
 
     kind: Kind

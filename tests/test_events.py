@@ -21,7 +21,9 @@ from shared.events import (
     VERSION,
     ChainAdvance,
     ChainPoke,
+    DecisionDue,
     Event,
+    FollowUpsDue,
     GroupMembersDue,
     MalformedEvent,
     MembersChanged,
@@ -31,6 +33,7 @@ from shared.events import (
     PairsDue,
     SubscriptionsDue,
     UserMembershipsDue,
+    WalkDue,
     chunks,
     decode,
     encode,
@@ -45,6 +48,9 @@ SNAPSHOT = ObjectsSnapshot(kind="user", generation=3, page=7, chunk=0, cycle_id=
 EVENTS: tuple[Event, ...] = (
     ObjectsChanged(kind="user", ids=("a", "b"), reason="notification", occurred_at=AT, gone=True, cycle_id="c"),
     ObjectsChanged(kind="group", ids=(), reason="delta", occurred_at=AT),
+    FollowUpsDue(kind="user", appeared=("a",), returned=("b",), gone_ids=("c",), sys_ids=("d",)),
+    WalkDue(walk="plan", run="r", step=2),
+    DecisionDue(approved=True, occurred_at=AT, by="somebody"),
     SNAPSHOT,
     MembersChanged(
         group_id="g", generation=2, page=1, chunk=4, cycle_id="c", read_at=AT, added=("a",), removed=("b", "c"), full=True

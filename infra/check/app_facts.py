@@ -48,7 +48,7 @@ def log_lines(root: Path) -> list[tuple[str, ...]]:
 def _calls(root: Path, *places: str) -> Iterator[ast.Call]:
     for place in places:
         start = root / place
-        for path in sorted(start.rglob("*.py")) if start.is_dir() else [start]:
+        for path in sorted(start.rglob("*.py", recurse_symlinks=True)) if start.is_dir() else [start]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     yield node

@@ -63,7 +63,7 @@ def check_alerts(root: Path) -> list[Finding]:
         name = alert.get("name", "?")
         found += [Finding(ALERTS, 0, f"{name}: {fault}") for fault in _faults(alert)]
         found += [Finding(ALERTS, 0, f"{name}: {fault}") for fault in query_faults(known, "\n".join(alert.get("query", [])))]
-        if f"`{name}`" not in manual:
+        if f"### `{name}`" not in manual:
             found.append(Finding(MANUAL, 0, f"does not say what the alert {name} means"))
     found += [
         Finding(MANUAL, 0, f"speaks of the alert {name}, which does not exist")

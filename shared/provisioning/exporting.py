@@ -6,11 +6,12 @@ row that is dirty, the record itself is compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.errors import FateUnknownError, ProvisioningError, SchemaMismatchError
+from shared.errors import FateUnknownError, ProvisioningError
 from shared.provisioning.deciding import MEMBERS, matching_columns, value_hash
+from shared.provisioning.fitting import fitted
 from shared.provisioning.work import Modified, Outcome
 from shared.servicenow.writes import Delete, Deleted, Insert, NotProcessed, Refused, Unknown, Update, Written
 
@@ -18,22 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.provisioning.deciding import Verdict
+    from shared.provisioning.fitting import Columns
     from shared.provisioning.work import Action, OutcomeName, Work
     from shared.schema.mapping import AttributeMapping, ObjectMapping
-    from shared.servicenow.dictionary import TableDictionary
     from shared.servicenow.writes import Outcome as WriteOutcome, Write
     from shared.state.joins import Join
 
 _REDACTED = "[Redact]"
 _ACTIVE, _LOCKED = "active", "locked_out"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What the target's table allows: its dictionary, and the mapped columns that it does not have."""
-
-    dictionary: TableDictionary
-    missing: frozenset[str] = frozenset()
 
 
 def plan(work: Work, mapping: ObjectMapping, verdict: Verdict, columns: Columns) -> Write | None:
@@ -45,9 +38,9 @@ def plan(work: Work, mapping: ObjectMapping, verdict: Verdict, columns: Columns)
         if not mapping.creates:
             work.end(Outcome("skipped", "other", "skipped", detail="AddNotSelected"))
             return None
-        work.changes = _fitted(work, mapping, columns, _for_create(work, mapping))
+        work.changes = fitted(work, mapping, columns, _for_create(work, mapping))
         return Insert(mapping.table, work.changes) if work.is_open else None
-    work.changes = _fitted(work, mapping, columns, _for_update(work, mapping, verdict))
+    work.changes = fitted(work, mapping, columns, _for_update(work, mapping, verdict))
     if not work.changes or not work.is_open:
         return None
     if not mapping.updates:
@@ -77,13 +70,7 @@ def _for_update(work: Work, mapping: ObjectMapping, verdict: Verdict) -> dict[st
             text = _joined((record or {}).get(column, ""), text)
         if not text and not _may_clear(attribute, column in join.hashes):
             continue
-        exact = attribute is None or attribute.case_exact
-        held = record.get(column) if record is not None else None
-        if held is not None:
-            differs = held != text if exact else held.casefold() != text.casefold()
-        else:
-            differs = join.hashes.get(column) != value_hash(work.object_id, column, text, case_exact=exact)
-        if differs:
+        if _differs(work, column, text, exact=attribute is None or attribute.case_exact):
             changes[column] = text
     for attribute in mapping.attributes:
         empty = record is not None and record.get(attribute.target) == ""
@@ -94,6 +81,14 @@ def _for_update(work: Work, mapping: ObjectMapping, verdict: Verdict) -> dict[st
     if changes:
         changes |= _along(work, mapping)
     return changes
+
+
+def _differs(work: Work, column: str, text: str, *, exact: bool) -> bool:
+    """Whether the record does not hold the value: as it was just read, or else as it was last exported."""
+    held = work.record.get(column) if work.record is not None else None
+    if held is None:
+        return work.join.hashes.get(column) != value_hash(work.object_id, column, text, case_exact=exact)
+    return held != text if exact else held.casefold() != text.casefold()
 
 
 def _stays(attribute: AttributeMapping, work: Work) -> bool:
@@ -137,37 +132,6 @@ def _unlocks(work: Work, verdict: Verdict, changes: Mapping[str, str]) -> bool:
         return False
     was_inactive = work.record is not None and work.record.get(_ACTIVE) == "false"
     return work.join.disabled_by_us or was_inactive
-
-
-def _fitted(work: Work, mapping: ObjectMapping, columns: Columns, values: dict[str, str]) -> dict[str, str]:
-    """Leave out what the table cannot take, cut what may be cut, and say so."""
-    fitted: dict[str, str] = {}
-    for column, value in values.items():
-        known = columns.dictionary.columns.get(column)
-        work.left_out.add(column)
-        if column in columns.missing:
-            work.warnings.append(f"column {mapping.table}.{column} does not exist or cannot be written, and was left out")
-            continue
-        attribute = mapping.attribute(column)
-        limit = known.max_length if known is not None and not known.reference else None
-        if not limit or len(value) <= limit:
-            fitted[column] = value
-            work.left_out.discard(column)
-        elif attribute is not None and attribute.on_overflow == "truncate":
-            fitted[column] = value[:limit]
-            work.warnings.append(f"the value of {column} was cut to the column's {limit} characters")
-        elif column in matching_columns(mapping):
-            error = SchemaMismatchError(
-                f"the value of the matching column {column} has {len(value)} characters, {limit} fit",
-                code="SchemaPropertyCanOnlyAcceptValue",
-                recommended_action=f"Lengthen {mapping.table}.{column} in ServiceNow, or shorten the value in the mapping.",
-            )
-            work.note("EntryExportAdd", "export", "failure", error.reason, errorCode=error.code)
-            work.end(Outcome("escrowed", "other", "failure", error))
-            return {}
-        else:
-            work.warnings.append(f"the value of {column} has {len(value)} characters, {limit} fit: it was left out")
-    return fitted
 
 
 def adds_to_record(work: Work, mapping: ObjectMapping) -> bool:

@@ -209,7 +209,10 @@ class Members:
             user_joins = {join.object_id: join for join in await joins.get_many("user", users)}
         group_joins = {join.object_id: join for join in await joins.get_many("group", groups)}
         cases = [Case(row, lease, user_joins[row.user_id], group_joins[row.group_id]) for row, lease in leased]
+        mapping = self._services.mapping("group")
+        attribute = mapping.attribute("members") if mapping is not None else None
         for case in cases:
+            case.add_only = attribute is not None and attribute.flow == "add_only"
             case.verb = _verb(case)
             if case.verb == "wait":
                 case.result = "waiting"
@@ -230,7 +233,8 @@ class Members:
             case.found = tuple(sorted(found.get((_group_sys_id(case), _user_sys_id(case)), ())))
             if case.verb == "check":
                 wanted = _is_wanted(case)
-                case.verb = "remove" if not wanted else "keep" if case.found else "add"
+                away = "keep" if case.add_only else "remove"
+                case.verb = away if not wanted else "keep" if case.found else "add"
             if case.verb == "add" and case.found:
                 case.result = "matched"
             if case.verb == "remove" and await self._belongs_to_another(case):

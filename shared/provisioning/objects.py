@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import CredentialsError, FateUnknownError, ProvisioningError, RetryableError
 from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.graph.objects import Failed, Missing, Present, SoftDeleted, read_objects
+from shared.provisioning.app_roles import follow_app_roles
 from shared.provisioning.batch import Batch
 from shared.provisioning.claiming import claim_matches, claim_new, lost_record, settle_owners
 from shared.provisioning.committing import finish
 from shared.provisioning.deciding import Circumstances, decide, display_name, fingerprint
-from shared.provisioning.exporting import Columns, account, adds_to_record, plan
+from shared.provisioning.exporting import account, adds_to_record, plan
+from shared.provisioning.fitting import Columns
 from shared.provisioning.matching import PROTECTION, match
 from shared.provisioning.resolving import resolve
 from shared.provisioning.summary import change_id
+from shared.provisioning.unique import choose_unique
 from shared.provisioning.work import Outcome, Work
 from shared.schema.expressions import EvaluationContext
 from shared.state.leases import LEASE_MARGIN, Intent
@@ -182,9 +185,11 @@ class Objects:
         await self._scope(batch)
         await resolve(self._services, batch.decided, batch.mapping)
         self._compare_fingerprints(batch)
-        if batch.decided:
+        decided = batch.decided
+        if decided:
             await self._read_target(batch)
             await self._export(batch)
+            await follow_app_roles(self._services, batch, decided)
 
     async def _import(self, batch: Batch) -> None:
         """Read what a snapshot does not bring, or may not decide alone."""
@@ -257,6 +262,7 @@ class Objects:
 
     async def _export(self, batch: Batch) -> None:
         services, mapping = self._services, batch.mapping
+        await choose_unique(services, batch)
         columns = Columns(await services.target.dictionary(mapping.table), await services.target.missing_columns(mapping))
         acting: list[tuple[Work, Write]] = []
         for work in batch.decided:

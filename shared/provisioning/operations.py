@@ -29,7 +29,6 @@ __all__ = ["BadRequest", "Operations"]
 #: Pages that one request looks through for entries that satisfy a filter.
 _SCANNED_PAGES = 20
 _COUNTS_KEPT = timedelta(seconds=15)
-_NUMBER = re.compile(r"[0-9]{1,6}")
 _COMPARISON = re.compile(r"\s*([A-Za-z/]+)\s+(eq|gt|lt|ge|le)\s+('(?:[^']|'')*'|[0-9A-Za-z:.\-+]+)\s*")
 _CONTAINS = re.compile(r"\s*contains\(\s*([A-Za-z/]+)\s*,\s*('(?:[^']|'')*')\s*\)\s*")
 _ZERO = "0001-01-01T00:00:00Z"

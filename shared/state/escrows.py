@@ -162,6 +162,14 @@ class Escrows:
         rows, following = await self._tables.page(_TABLE, "", {}, size=size, token=token)
         return [_from_row(found) for found in rows], following
 
+    async def codes(self) -> dict[str, int]:
+        """How many wait, by the error code of why."""
+        counts: dict[str, int] = {}
+        for found in await self._tables.query(_TABLE, select=["code"]):
+            code = str(found.get("code") or "Unknown")
+            counts[code] = counts.get(code, 0) + 1
+        return counts
+
     async def counts(self) -> dict[str, int]:
         """How many wait, by what they wait for (``object``, ``record``, ``retry``, ``job``)."""
         counts: dict[str, int] = {}

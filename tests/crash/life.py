@@ -7,30 +7,25 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 from sandbox.agreement import Agreement, compare
-from sandbox.chaos.memory import MemoryQueues, MemoryTables, Message
+from sandbox.chaos.looking import directory_of, records_of
+from sandbox.chaos.memory import MemoryQueues, MemoryTables
+from sandbox.chaos.oneprocess import JumpingClock, pump
 from sandbox.instance import InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
 from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
-from sandbox.sides import REFERENCE_TABLES, Directory, Records
 from sandbox.tenant import Kind, State, Tenant, TenantConfig, TenantServer
-from shared.events import CYCLE_EVENTS, Event
 from shared.provisioning.services import Services
 from tests.crash.knife import Crash, CutQueues, CutTables, CutTransport, Knife
-from tests.support.clock import Clock
 from tests.support.world import settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from sandbox.tenant.objects import DirectoryObject
+    from sandbox.sides import Directory
+    from shared.events import Event
 
 #: How far the clock is put forward after a crash, in seconds: beyond every lease.
 _BEYOND_LEASES = 200.0
-#: Messages that are due within this time are waited for, in seconds: the comparison a minute after a takeover is among them.
-_PATIENCE = 400.0
-_MOST_MESSAGES = 1000
-#: How long a message of a chain may take before others go on beside it, in seconds.
-_BESIDE = 0.3
 _ACCOUNT = "entra.provisioning"
 
 
@@ -38,7 +33,7 @@ class Scene:
     """``async with Scene() as scene``: an empty tenant, an instance with reference records, empty storage, no process yet."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = JumpingClock()
         self.tables = MemoryTables()
         self.queues = MemoryQueues(self.clock)
         self.enabled: set[str] = set()
@@ -60,7 +55,7 @@ class Scene:
                 companies=COMPANIES,
                 cost_centers=COST_CENTERS,
             )
-            self._before = self.records()
+            self._before = records_of(self.target.instance)
             assert await self.live(Knife(), lambda services: services.operations.tick())
             self._stack = stack.pop_all()
         return self
@@ -105,7 +100,7 @@ class Scene:
         try:
             if work is not None:
                 await work(services)
-            await self._pump(services)
+            await pump(services, self.queues, self.clock)
             await services.aclose()
         except Crash:
             return False
@@ -120,63 +115,15 @@ class Scene:
         self.clock.advance(_BEYOND_LEASES)
         assert await self.live(Knife(), work)
 
-    async def _pump(self, services: Services) -> None:
-        """One message after another. A chain that waits for the messages that it has sent goes on beside them."""
-        beside: set[asyncio.Task[None]] = set()
-        for _ in range(_MOST_MESSAGES):
-            message = self.queues.take(without={task.get_name() for task in beside})
-            if message is not None:
-                handling = asyncio.create_task(self._handle(services, message), name=message.queue)
-                done, _ = await asyncio.wait({handling}, timeout=_BESIDE if message.queue == CYCLE_EVENTS else None)
-                if handling not in done:
-                    beside.add(handling)
-                    continue
-                await handling
-            elif beside:
-                done, beside = await asyncio.wait(beside, timeout=_BESIDE)
-                for handled in done:
-                    await handled
-            else:
-                due = self.queues.next_due
-                if due is None or (due - self.clock()).total_seconds() > _PATIENCE:
-                    return
-                self.clock.advance_to(due)
-        raise AssertionError(f"there is no end of messages: {self.queues.messages}")
-
-    async def _handle(self, services: Services, message: Message) -> None:
-        await services.dispatcher.handle(message.queue, message.text)
-        self.queues.done(message)
-
     def directory(self) -> Directory:
         """The tenant as it is, without asking Graph."""
-        self.enabled |= {one.id for one in self._objects(Kind.USER, State.LIVE) if one.properties["accountEnabled"]}
-        live_users = frozenset(one.id for one in self._objects(Kind.USER, State.LIVE))
-        return Directory(
-            users=tuple(map(_as_json, self._objects(Kind.USER, State.LIVE))),
-            deleted_users=tuple(map(_deleted_as_json, self._objects(Kind.USER, State.DELETED))),
-            groups=tuple(map(_as_json, self._objects(Kind.GROUP, State.LIVE))),
-            deleted_groups=tuple(map(_as_json, self._objects(Kind.GROUP, State.DELETED))),
-            members={one.id: live_users & one.members.keys() for one in self._objects(Kind.GROUP, State.LIVE)},
-        )
-
-    def records(self) -> Records:
-        """The instance as it is, without asking it."""
-        instance = self.target.instance
-
-        def rows(table: str) -> dict[str, dict[str, str]]:
-            columns = dict.fromkeys(instance.table(table).columns, "")
-            return {row["sys_id"]: columns | row for row in instance.table(table).rows()}
-
-        return Records(
-            users=rows("sys_user"),
-            groups=rows("sys_user_group"),
-            memberships=rows("sys_user_grmember"),
-            names={table: {key: row["name"] for key, row in rows(table).items()} for table in REFERENCE_TABLES},
-            lengths={},
-        )
+        self.enabled |= {
+            one.id for one in self.tenant.order[Kind.USER] if one.state is State.LIVE and one.properties["accountEnabled"]
+        }
+        return directory_of(self.tenant)
 
     def agreement(self) -> Agreement:
-        return compare(self.directory(), self.records(), provisioned=self.enabled, before=self._before)
+        return compare(self.directory(), records_of(self.target.instance), provisioned=self.enabled, before=self._before)
 
     def unsettled(self) -> list[str]:
         """What should not be left when everything is processed: messages, leases, intents, doubts, retries."""
@@ -197,9 +144,6 @@ class Scene:
         }
         return [f"{table} {sys_id}" for table, sys_id in sorted(written) if sys_id not in text]
 
-    def _objects(self, kind: Kind, state: State) -> list[DirectoryObject]:
-        return [one for one in self.source.tenant.order[kind] if one.state is state]
-
 
 async def _bury(services: Services) -> None:
     """Let go of what a dead process held in this one."""
@@ -209,14 +153,3 @@ async def _bury(services: Services) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await services.servicenow.aclose()
     await services.graph.aclose()
-
-
-def _as_json(one: DirectoryObject) -> dict[str, Any]:
-    manager = {"manager": {"id": one.manager_id}} if one.manager_id else {}
-    return {"id": one.id, **one.properties, **manager}
-
-
-def _deleted_as_json(one: DirectoryObject) -> dict[str, Any]:
-    """Graph puts the object id before the name of a deleted user."""
-    name = f"{one.id.replace('-', '')}{one.properties['userPrincipalName']}"
-    return {**_as_json(one), "userPrincipalName": name}

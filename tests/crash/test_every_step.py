@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.provisioning.services import Services
 
 #: Cuts of one path unless all are wanted.
-_SAMPLE = 60
+_SAMPLE = 24
 
 
 async def _tick(services: Services) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 import uuid
@@ -43,7 +44,7 @@ def notification(subscription: str, object_id: str = "", **changes: Any) -> dict
 async def send(here: Hosted, body: Any, route: str = "notifications") -> int:
     data = body if isinstance(body, bytes) else json.dumps({"value": body}).encode()
     headers = {"Content-Type": "application/json"}
-    async with here.session.post(f"{here.host.url}/api/{route}", data=data, headers=headers) as response:
+    async with here.session.post(f"{here.host.url}/api/{route}", data=io.BytesIO(data), headers=headers) as response:
         await response.read()
         return response.status
 

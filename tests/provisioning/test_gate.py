@@ -172,3 +172,20 @@ async def test_a_pause_that_is_over_holds_nobody_up(tables: Tables) -> None:
     await Jobs(tables).change(lambda job: replace(job, not_before=now() - timedelta(seconds=1)))
     async with gate_of(tables, "w1") as gate:
         await Service().serve(gate, "w1", 0)
+
+
+async def test_a_slot_in_use_goes_to_who_wants_it_when_its_request_ends(tables: Tables) -> None:
+    wanting = Slots(tables, LIMIT, "w2")
+    async with gate_of(tables, "w1") as gate, contextlib.AsyncExitStack() as rest:
+        held = [await rest.enter_async_context(contextlib.AsyncExitStack()) for _ in range(LIMIT)]
+        for stack in held:
+            await stack.enter_async_context(gate.slot())
+        assert await wanting.take(1, 0) == []
+        await gate._renew()
+        assert await wanting.take(1, 0) == [], "a request that goes on keeps its slot"
+
+        await held[0].aclose()
+        deadline = asyncio.get_running_loop().time() + 5
+        while not await wanting.take(1, 0):
+            assert asyncio.get_running_loop().time() < deadline, "the slot is not given back"
+            await asyncio.sleep(0.02)

@@ -53,7 +53,7 @@ class Hosted:
     keys_file: Path
     host: HostProcess
     queue_lease: int = 600
-    session: aiohttp.ClientSession = field(default_factory=lambda: aiohttp.ClientSession(auto_decompress=True))
+    session: aiohttp.ClientSession = field(default_factory=aiohttp.ClientSession)
 
     def another(self, **changes: str) -> HostProcess:
         """A further host on the same storage, not yet started; its own port, the same keys."""
@@ -133,13 +133,13 @@ async def hosted(
     *,
     users: int = 0,
     groups: int = 0,
+    tenant: TenantConfig | None = None,
     instance: InstanceConfig | None = None,
     queue_lease: int = 600,
-    start: bool = True,
     **changes: str,
 ) -> AsyncIterator[Hosted]:
     """A tenant, an instance with reference records, and a host on emptied storage. Timers are off unless settings say more."""
-    config = replace(TenantConfig(), users=users, groups=groups)
+    config = replace(tenant or TenantConfig(), users=users, groups=groups)
     async with TenantServer(config, port=0) as source, InstanceServer(instance or InstanceConfig(), port=0) as target:
         seed_references(
             target.instance, departments=DEPARTMENTS, locations=LOCATIONS, companies=COMPANIES, cost_centers=COST_CENTERS
@@ -164,8 +164,7 @@ async def hosted(
         keys_file = directory / "keys.json"
         here = Hosted(storage, source, target, settings, keys_file, _host(settings, keys_file, port, queue_lease), queue_lease)
         try:
-            if start:
-                await here.host.start()
+            await here.host.start()
             yield here
         finally:
             await here.session.close()
