@@ -14,6 +14,7 @@ import azure.functions as func
 
 from functions import (
     cycles,
+    discover,
     escrows,
     faulty,
     health,
@@ -54,7 +55,7 @@ def build(open_services: Callable[[Settings], Services] = Services) -> func.Func
         faults = (f"PROVISIONING_SCHEMA cannot be used: {error}",)
     else:
         worker = Worker(settings, open_services)
-        control = (escrows, staged, poison, plan, portal)
+        control = (escrows, staged, poison, plan, discover, portal)
         for part in (webhooks, queues, cycles, job, logs, health, on_demand, schema, links, *control):
             app.register_functions(part.blueprint(worker))
         return app

@@ -7,6 +7,7 @@ The same files give the same bytes, wherever and whenever: sorted, with one time
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -74,11 +75,13 @@ def is_ignored(file: str, patterns: list[str]) -> bool:
 
 def _project_files(root: Path) -> list[str]:
     """What git knows or would take; every file where there is no git."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, wherever the path finds it
-    if listing.returncode == 0 and listing.stdout:
-        names = listing.stdout.decode().split("\0")
-        return [name for name in dict.fromkeys(names) if name and (root / name).is_file()]
+    git = shutil.which("git")
+    if git is not None:
+        command = [git, "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listing = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - fixed arguments
+        if listing.returncode == 0 and listing.stdout:
+            names = listing.stdout.decode().split("\0")
+            return [name for name in dict.fromkeys(names) if name and (root / name).is_file()]
     return [str(path.relative_to(root)) for path in root.rglob("*", recurse_symlinks=True) if path.is_file()]
 
 

@@ -27,7 +27,7 @@ CHUNK = 100
 
 Kind = Literal["user", "group"]
 Chain = Literal["users", "groups"]
-Walk = Literal["verification", "plan"]
+Walk = Literal["verification", "plan", "discovery"]
 Reason = Literal["notification", "delta", "confirm", "released", "retry", "request", "absent", "scope", "verify"]
 
 USER_EVENTS, GROUP_EVENTS, CYCLE_EVENTS = "user-events", "group-events", "cycle-events"

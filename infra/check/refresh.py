@@ -127,12 +127,16 @@ def arm_names(sdks: Path) -> dict[str, Any]:
     """Property names by ``type@version``: an object is an object, "" a value or a list of values, "*" a free map."""
     names: dict[str, Any] = {}
     for kind, version, package, module, name in (row.split() for row in ARM_SOURCES.strip().splitlines()):
-        models = _Models((sdks / module / "models" / "_models_py3.py").read_text(encoding="utf-8"))
         names[f"{kind}@{version}"] = {
             "source": f"azure-mgmt-{package} {SDK_VERSIONS[package]}, {module.rpartition('/')[2]}, {name}",
-            "names": models.shape(name),
+            "names": names_of(sdks / module / "models" / "_models_py3.py", name),
         }
     return names
+
+
+def names_of(models: Path, name: str) -> Names:
+    """The writable names of one model class, from the source of an SDK's models."""
+    return _Models(models.read_text(encoding="utf-8")).shape(name)
 
 
 class _Models:
@@ -199,13 +203,17 @@ def terraform_names(library: Path) -> dict[str, Any]:
     """Attributes and blocks by resource: {"attributes": [...], "required": [...], "blocks": {name: the same}}."""
     names: dict[str, Any] = {"source": f"{BINDINGS}, generated from hashicorp/azurerm 4.55.0"}
     for resource in TERRAFORM_RESOURCES:
-        text = (library / resource.replace("_", "-") / "index.d.ts").read_text(encoding="utf-8")
-        interfaces = dict(_INTERFACE.findall(text))
-        root = next(
-            name for name in interfaces if name.endswith("Config") and "TerraformMetaArguments" in text.split(name, 1)[1][:60]
-        )
-        names[f"azurerm_{resource}"] = _block(root, interfaces)
+        names[f"azurerm_{resource}"] = block_of(library / resource.replace("_", "-") / "index.d.ts")
     return names
+
+
+def block_of(bindings: Path) -> dict[str, Any]:
+    """The attributes and blocks of one resource, from the declarations of its binding."""
+    text = bindings.read_text(encoding="utf-8")
+    root = re.search(r"^export interface (\w+Config) extends cdktf.TerraformMetaArguments", text, re.MULTILINE)
+    if root is None:
+        raise ValueError(f"{bindings} declares no resource")
+    return _block(root[1], dict(_INTERFACE.findall(text)))
 
 
 def _block(name: str, interfaces: dict[str, str]) -> dict[str, Any]:

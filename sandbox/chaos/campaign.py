@@ -51,7 +51,8 @@ async def play(history: History) -> Result:
         judge = Judge(stage.source.tenant, stage.instance, hands.memory, before)
         await stage.cycle()
         if not history.early:
-            await _until_right(stage, judge, hands, _FIRST_CYCLE)
+            late = await _until_right(stage, judge, hands, _FIRST_CYCLE)
+            result.events += [f"the first cycle has not ended right: {fault}" for fault in late]
         for step in history.steps:
             if step.name == PAUSE:
                 await asyncio.sleep(step.a / 1000)

@@ -7,6 +7,7 @@ What the way decided and nobody can tell from the end is accepted either way, an
 | no record of somebody who was inactive before he had one | nobody had to see the moment in between |
 | an inactive record of somebody who is gone for good, after a delta token was lost | only Graph's own word may delete |
 | a manager who was deleted at some time, or none | nothing tells about the people whom he manages |
+| a value of the former owner of a record that was taken over | what never was provisioned for the new one is left alone |
 | a value or a membership that somebody edited in ServiceNow | drift is reported, not repaired, by default |
 """
 
@@ -78,6 +79,8 @@ class Judge:
         if table == "sys_user_group" and column == "record" and difference.expected == "absent":
             rows = [row for row in records.groups.values() if row["name"] == difference.subject]
             return self.tokens_lost and all(row["active"] == "false" for row in rows)
+        if table == "sys_user" and not difference.expected and len(owners) > 1:
+            return True
         if table == "sys_user" and column == "manager":
             managers = {(one.get("manager") or {}).get("id") for one in directory.users if one["id"] in owners}
             return bool(managers & memory.recycled)
@@ -173,10 +176,10 @@ def picture(records: Records, memory: Memory) -> dict[str, dict[str, str]]:
         values = {name: row[name] for name in columns if not (name == "city" and row["sys_id"] in edited)}
         people[row["user_name"].casefold()] = values | {"department": records.names["cmn_department"].get(row["department"], "")}
     groups = {f"group {row['name']}": {name: row[name] for name in ("active", "description")} for row in records.groups.values()}
-    return people | groups | _memberships(records, memory)
+    return people | groups | _memberships(records)
 
 
-def _memberships(records: Records, memory: Memory) -> dict[str, dict[str, str]]:
+def _memberships(records: Records) -> dict[str, dict[str, str]]:
     def name(rows: Mapping[str, Row], sys_id: str, column: str) -> str:
         return rows.get(sys_id, {}).get(column, sys_id)
 

@@ -338,6 +338,7 @@ class Hands:
             live = user.state is State.LIVE and user.properties["accountEnabled"] is not False
             if live and (scope is None or user.id in scope):
                 memory.enabled.add(user.id)
+                memory.unseen.discard(user.id)
                 continue
             memory.disabled.add(user.id)
             (memory.unseen.add if self._record(user) is None else memory.unseen.discard)(user.id)

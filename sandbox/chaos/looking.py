@@ -42,7 +42,7 @@ def records_of(instance: Instance) -> Records:
 
     def rows(table: str) -> dict[str, dict[str, str]]:
         columns = dict.fromkeys(instance.table(table).columns, "")
-        return {row["sys_id"]: columns | row for row in instance.table(table).rows()}
+        return {row["sys_id"]: {**columns, **row} for row in instance.table(table).rows()}
 
     return Records(
         users=rows("sys_user"),

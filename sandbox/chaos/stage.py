@@ -63,6 +63,7 @@ class Stage:
         self._stack = contextlib.AsyncExitStack()
         self._choice = random.Random(f"front/{history.seed}")
         self.hosts: list[HostProcess] = []
+        self._ready: list[HostProcess] = []
         self.clock = FastClock(time.time(), RATE)
         self.requeued = 0
 
@@ -99,6 +100,7 @@ class Stage:
             self._http = await stack.enter_async_context(httpx.AsyncClient(timeout=20.0))
             await self.hosts[0].start()
             await asyncio.gather(*(host.start() for host in self.hosts[1:]))
+            self._ready = self.hosts
             self._stack = stack.pop_all()
         return self
 
@@ -160,7 +162,7 @@ class Stage:
         return settings | self.clock.environment
 
     def _some_host(self) -> str | None:
-        serving = [host for host in self.hosts if host.running]
+        serving = [host for host in self._ready if host.running]
         return self._choice.choice(serving).url if serving else None
 
     async def _length(self, queue: str) -> int:

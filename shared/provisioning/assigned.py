@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.errors import ProvisioningError
+from shared.errors import ProvisioningError, RetryableError
 from shared.events import ObjectsChanged, chunks, new_id
 from shared.graph.objects import app_role_assignments, members, service_principal, transitive_members
 from shared.state.assignments import Assignments, Picture
@@ -49,6 +49,13 @@ class Assigned:
             if (await self._store.picture()).generation == 0:
                 return None
         return await self._store.roles(kind, ids)
+
+    async def tick(self) -> None:
+        """Look for changed assignments, once in a cycle; what cannot be read now is read in the next one."""
+        try:
+            await self.refresh()
+        except RetryableError as error:
+            log.warning("the assignments could not be read, the next cycle tries again: %s", error.reason)
 
     async def refresh(self) -> None:
         """Read all assignments and queue whoever gained or lost one."""

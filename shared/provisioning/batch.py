@@ -28,6 +28,8 @@ class Batch:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     crossed: list[str] = field(default_factory=list)
     roles: Mapping[str, tuple[str, ...]] | None = None
+    #: Object ids of the groups of each object, where the mapping asks for them; None while unread.
+    member_of: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def kind(self) -> Kind:

@@ -58,7 +58,7 @@ async def finish(services: Services, batch: Batch) -> None:
 
 async def _write_escrows(services: Services, batch: Batch) -> None:
     """What waits for something, and what failed and is tried again later."""
-    await services.escrows.write([escrow for work in batch.works for escrow in work.waits if not _is(work, "unchanged")])
+    await services.escrows.write([escrow for work in batch.works if not _waits_already(work) for escrow in work.waits])
     for work in batch.works:
         if work.outcome is not None and work.outcome.name == "escrowed" and work.outcome.error is not None and not work.waits:
             await services.waiting.retry_later(_waiter(work), work.outcome.error)
@@ -98,10 +98,11 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
         if _is_freed(work):
             join = replace(join, held=False)
         pairs.append((work, join, work.lease))
+    # Before the commit: after a crash in between, whoever still waits is looked at again and waits anew. After it, the escrows
+    # of what is settled would be left for good.
+    await services.escrows.remove([key for work, join, _ in pairs for key in _obsolete_escrows(work, join, batch)])
     results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False)
     lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
-    obsolete = [key for work, join, _ in pairs if work.object_id not in lost for key in _obsolete_escrows(work, join, batch)]
-    await services.escrows.remove(obsolete)
     await _forget_staged(services, batch, lost)
     return lost
 
@@ -182,6 +183,11 @@ async def _confirm(services: Services, batch: Batch) -> None:
         again = replace(event, id=new_id(), ids=tuple(early), reason="confirm", attempt=0)
         delay = (agreed - services.clock()).total_seconds() + 1.0
         await services.queues.send(again, delay=max(1.0, delay))
+
+
+def _waits_already(work: Work) -> bool:
+    """Whether an earlier commit has left the escrows; a doubtful row may be one whose worker died before it wrote them."""
+    return _is(work, "unchanged") and not work.join.dirty
 
 
 def _is(work: Work, name: str) -> bool:

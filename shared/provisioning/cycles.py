@@ -105,8 +105,12 @@ class Cycles:
             if full and not await self._may_start_full(event.chain):
                 return
             if mark.phase != "idle" and not (full and (mark.wants_full or not mark.full)):
-                if await watermarks.move(mark, again=True, repeat=mark.repeat or event.repeat) is None:
+                noted = await watermarks.move(mark, again=True, repeat=mark.repeat or event.repeat)
+                if noted is None:
                     continue
+                if self._is_stale(mark):
+                    # Whoever carried it is dead; the wish may be his own message, come again.
+                    await self._carry(noted)
                 return
             started = await self._start(mark, full=full, repeat=event.repeat or mark.repeat)
             if started is not None:

@@ -83,7 +83,6 @@ class DeadLetters:
         message = DeadMessage(message_id, queue, type(event).__name__, encode(kept), reason, len(subjects), len(text), at)
         await self._remark(message, subjects, f"No try to process the event succeeded: {reason}", "failure", "DeadMessage")
         await self.store.write(message)
-        await self.store.forget_failure(event.id)
         log.error("a %s (%s) of %s was moved to the table of dead messages: %s", type(event).__name__, event.id, queue, reason)
 
     async def page(self, *, top: str, token: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Circumstances:
     gone: bool = False
     absent: bool = False
     now: datetime | None = None
+    member_of: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -179,7 +180,9 @@ def _source(work: Work, circumstances: Circumstances, *, is_soft_deleted: bool) 
     raw = work.raw or {"id": work.object_id}
     if work.kind == "group":
         return group_source(raw, is_soft_deleted=is_soft_deleted)
-    return user_source(raw, is_soft_deleted=is_soft_deleted, app_roles=circumstances.roles or ())
+    return user_source(
+        raw, is_soft_deleted=is_soft_deleted, app_roles=circumstances.roles or (), member_of=circumstances.member_of
+    )
 
 
 def _note_scope(work: Work, scope: ScopeVerdict, *, active: bool, assigned: bool) -> None:

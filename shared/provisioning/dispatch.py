@@ -69,7 +69,7 @@ class Dispatcher:
             await self._services.queues.send_text(queue, text, delay=_NEWER_DELAY)
             return
         job = await self._services.jobs.get()
-        if not job.may_write and not isinstance(event, (SubscriptionsDue, DecisionDue)) and not _is_plan(event):
+        if not job.may_write and not isinstance(event, (SubscriptionsDue, DecisionDue)) and not _only_reads(event):
             await self._services.parking.park(event)
             return
         try:
@@ -87,7 +87,7 @@ class Dispatcher:
             await self._services.dead_messages.note_failure(event, defect)
             raise
 
-    async def process(self, event: Event) -> None:
+    async def process(self, event: Event) -> None:  # noqa: C901 - one line for each kind of event
         """Hand an event to the part of the engine that it concerns, whatever the state of the job."""
         services = self._services
         await services.schemas.refresh()
@@ -111,13 +111,13 @@ class Dispatcher:
             case SubscriptionsDue():
                 await services.subscribing.ensure(renew=True)
             case WalkDue():
-                await (services.verification if event.walk == "verification" else services.plan).advance(event)
+                await services.walks[event.walk].advance(event)
             case DecisionDue():
                 await services.staging.carry_on(event)
             case _:
                 raise TypeError(f"no way to process a {type(event).__name__}")
 
 
-def _is_plan(event: Event) -> bool:
-    """A plan writes nothing, so it may be made while the job does not run."""
-    return isinstance(event, WalkDue) and event.walk == "plan"
+def _only_reads(event: Event) -> bool:
+    """A plan or a discovery writes nothing, so it may be made while the job does not run."""
+    return isinstance(event, WalkDue) and event.walk in {"plan", "discovery"}

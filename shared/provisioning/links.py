@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.events import GroupMembersDue, ObjectsChanged, new_id
 from shared.graph.objects import Failed, Missing, read_objects
-from shared.provisioning.operations import BadRequest
-from shared.provisioning.requests import NotNow, Unknown
+from shared.provisioning.requests import BadRequest, NotNow, Unknown
 from shared.servicenow.sys_ids import is_sys_id
 from shared.state.owners import Claim
 from shared.state.tables import Stale

@@ -143,7 +143,7 @@ def _judge(
         )
         _refuse(work, error, shown)
     elif len(same) == 1:
-        protected = _protected(same[0], mapping, own_account)
+        protected = why_protected(same[0], mapping, own_account)
         if protected:
             error = ConflictError(
                 f"the matching record {same[0]['sys_id']} is protected: {protected}",
@@ -187,7 +187,7 @@ def _preferred(rule: MatchingRule, rows: list[Record]) -> list[Record]:
     return rows
 
 
-def _protected(record: Record, mapping: ObjectMapping, own_account: str) -> str:
+def why_protected(record: Record, mapping: ObjectMapping, own_account: str) -> str:
     """Why an account must not be touched unless it was linked by hand; empty if it may be."""
     if mapping.kind != "user":
         return ""

@@ -83,6 +83,7 @@ class Members:
     async def apply_slice(self, event: MembersChanged) -> None:
         """Note what a delta page says about a group's members, and write what differs."""
         services = self._services
+        await services.member_filters.look_at(event)
         if event.full and event.attempt < _GROUP_PATIENCE and not (await services.joins.get("group", event.group_id)).is_linked:
             # The group itself is on its way in another message: give it a moment rather than parking every member.
             await services.queues.send(event.again(), delay=2.0)

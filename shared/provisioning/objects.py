@@ -144,7 +144,7 @@ class Objects:
         trials = {work.object_id: replace(work, steps=list(work.steps), warnings=[], waits=[], values={}) for work in batch.open}
         trial = replace(batch, works=list(trials.values()), verdicts={})
         await self._scope(trial)
-        batch.roles = trial.roles
+        batch.roles, batch.member_of = trial.roles, trial.member_of
         await resolve(services, [work for work in trial.decided if work.join.fingerprint], batch.mapping)
         for work in batch.open:
             tried, join = trials[work.object_id], work.join
@@ -218,6 +218,8 @@ class Objects:
         event = batch.event
         if batch.roles is None:
             batch.roles = await self._services.assigned.roles(batch.kind, [work.object_id for work in batch.open])
+        if batch.member_of is None:
+            batch.member_of = await self._services.member_filters.of_batch(batch)
         for work in batch.open:
             if batch.roles is None:
                 reason = "the assignments could not be read completely yet, so nobody can be judged"
@@ -229,6 +231,7 @@ class Objects:
                 gone=isinstance(event, ObjectsChanged) and event.gone,
                 absent=isinstance(event, ObjectsChanged) and event.reason == "absent",
                 now=batch.started,
+                member_of=batch.member_of.get(work.object_id, ()),
             )
             verdict = decide(work, batch.mapping, circumstances, batch.context)
             if verdict is not None:

@@ -14,8 +14,7 @@ from shared.errors import RetryableError
 from shared.events import ObjectsChanged
 from shared.provisioning.demand_answer import answer
 from shared.provisioning.group_read import MembersRead, read_group
-from shared.provisioning.operations import BadRequest
-from shared.provisioning.requests import NotNow
+from shared.provisioning.requests import BadRequest, NotNow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -100,10 +100,12 @@ class Operations:
         await services.quarantine.tick()
         await services.guard.tick()
         await services.plan.tick()
+        await services.discovery.tick()
         if not (await services.jobs.get(fresh=True)).may_write:
             return
         await services.parking.release()
         await services.subscribing.ensure()
+        await services.assigned.tick()
         await services.cycles.tick()
         await services.waiting.tick()
         await services.verification.tick()

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import ProvisioningError, UnavailableError
 from shared.graph.objects import default_domain
-from shared.provisioning.operations import BadRequest
-from shared.provisioning.requests import Faulty, NotNow, Unknown
+from shared.provisioning.requests import BadRequest, Faulty, NotNow, Unknown
 from shared.schema.defaults import default_schema
 from shared.schema.expressions import EvaluationContext, function_schemas, parse_expression_response
 from shared.schema.faults import SchemaFaults

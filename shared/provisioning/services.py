@@ -16,12 +16,14 @@ from shared.provisioning.announcing import Announcing
 from shared.provisioning.assigned import Assigned
 from shared.provisioning.cycles import Cycles
 from shared.provisioning.dead_messages import DeadLetters
+from shared.provisioning.discovering import Discovering
 from shared.provisioning.dispatch import Dispatcher
 from shared.provisioning.exporter import LiveExporter, RecordingExporter
 from shared.provisioning.gate import SharedGate
 from shared.provisioning.guard import Guard
 from shared.provisioning.intake import Intake
 from shared.provisioning.links import Links
+from shared.provisioning.member_filters import MemberFilters
 from shared.provisioning.members import Members
 from shared.provisioning.objects import Objects
 from shared.provisioning.on_demand import OnDemand
@@ -58,13 +60,14 @@ from shared.state.tables import Tables
 from shared.state.watermarks import Watermarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import httpx
 
-    from shared.events import Kind
+    from shared.events import Kind, Walk
     from shared.provisioning.exporter import Exporter
+    from shared.provisioning.walking import Walking
     from shared.schema.mapping import ObjectMapping
     from shared.servicenow.gate import Gate
     from shared.settings import Settings
@@ -127,10 +130,12 @@ class Services:
         self.announcing = Announcing(self, alert_transport)
         self.verification = Verification(self)
         self.plan = Planning(self)
+        self.discovery = Discovering(self)
         self.quarantine = QuarantineWard(self)
         self.objects = Objects(self)
         self.recent_links = RecentLinks(self)
         self.members = Members(self)
+        self.member_filters = MemberFilters(self)
         self.cycles = Cycles(self)
         self.subscribing = Subscribing(self)
         self.intake = Intake(self)
@@ -167,6 +172,11 @@ class Services:
         await self.graph.aclose()
         await self.queues.aclose()
         await self.tables.aclose()
+
+    @property
+    def walks(self) -> Mapping[Walk, Walking]:
+        """The walks over everything, by their names in events."""
+        return {"verification": self.verification, "plan": self.plan, "discovery": self.discovery}
 
     @property
     def mappings(self) -> Mappings:

@@ -19,7 +19,7 @@ from .values import Scalar, Value, is_empty, items_of, text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ClauseVerdict", "ScopeVerdict", "evaluate_scope", "filter_attributes", "filter_operator_schemas"]
+__all__ = ["ClauseVerdict", "ScopeVerdict", "evaluate_scope", "filter_attributes", "filter_operator_schemas", "filter_values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,14 @@ def filter_attributes(scope: Filter | None) -> frozenset[str]:
     if scope is None:
         return frozenset()
     return frozenset(clause.attribute for group in (*scope.groups, *scope.input_groups) for clause in _clauses(group))
+
+
+def filter_values(scope: Filter | None, attribute: str) -> frozenset[str]:
+    """The operands that a filter compares an attribute with."""
+    groups = () if scope is None else (*scope.groups, *scope.input_groups)
+    return frozenset(
+        value for group in groups for clause in _clauses(group) if clause.attribute == attribute for value in clause.values
+    )
 
 
 def _clauses(group: FilterGroup) -> tuple[FilterClause, ...]:

@@ -16,6 +16,8 @@ _TABLE = "plans"
 #: A property holds 32 Ki units of UTF-16, and a character may take two.
 _PART = 16_000
 _SEEN = 400
+_RANGE = "PartitionKey ge @first and PartitionKey lt @last"
+_KINDS = ({"first": "plan-", "last": "plan."}, {"first": "seen-", "last": "seen."})
 
 
 class Plans:
@@ -59,7 +61,7 @@ class Plans:
 
     async def forget_others(self, run: str) -> None:
         """Remove every other plan's rows."""
-        rows = await self._tables.query(_TABLE, select=["parts"])
+        rows = [found for kind in _KINDS for found in await self._tables.query(_TABLE, _RANGE, kind, select=["parts"])]
         stale = [found for found in rows if not _belongs(str(found["PartitionKey"]), run)]
         await self._tables.apply(_TABLE, [Operation("delete", row(found["PartitionKey"], found["RowKey"])) for found in stale])
 

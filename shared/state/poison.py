@@ -86,9 +86,6 @@ class DeadMessages:
         found = await self._tables.get(_TABLE, _FAILURES, event_id)
         return str(found["reason"]) if found is not None else ""
 
-    async def forget_failure(self, event_id: str) -> None:
-        await self._tables.delete(_TABLE, _FAILURES, event_id)
-
     async def sweep(self, before: datetime) -> None:
         """Forget failures of events that succeeded later."""
         condition = "PartitionKey eq @failures and at lt @before"

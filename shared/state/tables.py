@@ -62,6 +62,8 @@ _TRANSACTION_BYTES = 900_000
 _PART_BYTES = 1_500
 _HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_PRECONDITION = 404, 409, 412
 _REFUSED = frozenset({401, 403})
+_KEY_LENGTH = 512
+_NOT_IN_KEYS = frozenset("/\\#?")
 #: Point reads in flight of one bulk read: enough to hide the latency, few enough to leave room for others.
 _PARALLEL_READS = 16
 
@@ -115,7 +117,9 @@ class Tables:
             await self._credential.close()
 
     async def get(self, table: str, partition: str, key: str) -> Row | None:
-        """One row, or None. The row carries its ETag under ``etag``."""
+        """One row, or None. The row carries its ETag under ``etag``. A key that no row can have is one that is not there."""
+        if not (_is_key(partition) and _is_key(key)):
+            return None
         async with self._request(table, "get") as client:
             try:
                 entity = await client.get_entity(partition, key)
@@ -316,6 +320,11 @@ class Tables:
 def row(partition: str, key: str, **properties: Any) -> Row:
     """A row to write; properties that are None are left out."""
     return {"PartitionKey": partition, "RowKey": key, **{name: value for name, value in properties.items() if value is not None}}
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text can be a key (Table service docs, "Characters disallowed in key fields"; 1 KiB of UTF-16)."""
+    return len(text) <= _KEY_LENGTH and text.isprintable() and not set(text) & _NOT_IN_KEYS
 
 
 def _row(entity: Mapping[str, Any]) -> Row:

@@ -41,6 +41,7 @@ class Scene:
         self.ids: dict[str, str] = {}
         self.case = 0
         self._commits = 0
+        self._overlooked: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -71,6 +72,7 @@ class Scene:
     def begin_case(self) -> None:
         """Another case with people of its own: what earlier ones left is no concern of its."""
         self.case += 1
+        self._overlooked = set()
         self.ids = {}
         self._commits = self.target.instance.commits.last
 
@@ -122,8 +124,14 @@ class Scene:
         }
         return directory_of(self.tenant)
 
+    def overlook(self) -> None:
+        """Whoever has no record by now need not have been seen, if he changes before the app looks again."""
+        names = {row["user_name"].casefold() for row in records_of(self.target.instance).users.values()}
+        users = self.tenant.order[Kind.USER]
+        self._overlooked = {one.id for one in users if str(one.properties["userPrincipalName"]).casefold() not in names}
+
     def agreement(self) -> Agreement:
-        return compare(self.directory(), records_of(self.target.instance), provisioned=self.enabled, before=self._before)
+        return compare(self.directory(), records_of(self.target.instance), provisioned=self.enabled - self._overlooked, before=self._before)
 
     def unsettled(self) -> list[str]:
         """What should not be left when everything is processed: messages, leases, intents, doubts, retries."""

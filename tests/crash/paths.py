@@ -74,6 +74,23 @@ def _update(scene: Scene) -> list[Event]:
     return changed(scene, "ann")
 
 
+def _chief(scene: Scene) -> list[Event]:
+    hire(scene, "chief", accountEnabled=False)
+    return _people(scene)
+
+
+def _begin_to_wait(scene: Scene) -> list[Event]:
+    """Ann changes and gets a manager who is not provisioned yet; he comes while the app is dead."""
+    scene.tenant.update(scene.ids["ann"], {"jobTitle": "Lead"})
+    scene.tenant.set_manager(scene.ids["ann"], scene.ids["chief"])
+    return changed(scene, "ann")
+
+
+def _manager_appears(scene: Scene) -> list[Event]:
+    scene.tenant.update(scene.ids["chief"], {"accountEnabled": True})
+    return changed(scene, "chief")
+
+
 def _disable(scene: Scene, name: str = "ann") -> list[Event]:
     scene.tenant.update(scene.ids[name], {"accountEnabled": False})
     return changed(scene, name)
@@ -130,19 +147,20 @@ def _unjoin(scene: Scene) -> list[Event]:
     return groups_moved()
 
 
-def _waiters(scene: Scene) -> list[Event]:
-    """Ann waits for her manager, Bob for his department."""
+def _waits_for_manager(scene: Scene) -> list[Event]:
+    """Ann waits for her manager, the team for a member."""
     events = _people(scene)
     hire(scene, "chief", accountEnabled=False)
     scene.tenant.set_manager(scene.ids["ann"], scene.ids["chief"])
-    scene.tenant.update(scene.ids["bob"], {"department": scene.name("Astronomy")})
     scene.tenant.add_members(scene.ids["team"], [scene.ids["chief"]])
     return [*events, *changed(scene, "chief")]
 
 
-def _manager_appears(scene: Scene) -> list[Event]:
-    scene.tenant.update(scene.ids["chief"], {"accountEnabled": True})
-    return changed(scene, "chief")
+def _waits_for_department(scene: Scene) -> list[Event]:
+    """Bob waits for his department."""
+    events = _people(scene)
+    scene.tenant.update(scene.ids["bob"], {"department": scene.name("Astronomy")})
+    return events
 
 
 def _department_appears(scene: Scene) -> list[Event]:
@@ -168,6 +186,7 @@ def _everything(scene: Scene) -> list[Event]:
 PATHS: tuple[Path, ...] = (
     Path("create", (_people,), _create),
     Path("update", (_people,), _update),
+    Path("update that waits", (_chief,), _begin_to_wait, _manager_appears),
     Path("disable", (_people,), _disable),
     Path("enable", (_people, _disable), _enable),
     Path("soft delete", (_people,), _recycle),
@@ -178,8 +197,8 @@ PATHS: tuple[Path, ...] = (
     Path("membership remove", (_people,), _leave),
     Path("group create", (_people,), _found),
     Path("group delete", (_people,), _dissolve),
-    Path("escrow release by a manager", (_waiters,), _manager_appears),
-    Path("escrow release by a department", (_waiters, _manager_appears), _department_appears, tick=True),
+    Path("escrow release by a manager", (_waits_for_manager,), _manager_appears),
+    Path("escrow release by a department", (_waits_for_department,), _department_appears, tick=True),
     Path("cycle page", (_people,), _much),
     Path("full cycle", (_people,), _everything),
     Path("create, disabled meanwhile", (_people,), _create, lambda scene: _disable(scene, "eve")),

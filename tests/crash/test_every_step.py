@@ -45,6 +45,7 @@ async def _faults(scene: Scene, path: Path, knife: Knife) -> list[str]:
     work = _tick if path.tick else None
     whole = await scene.live(knife, work)
     if path.meanwhile is not None:
+        scene.overlook()
         await scene.hear(path.meanwhile(scene))
     if not whole or path.meanwhile is not None:
         await scene.recover(work)

@@ -1,4 +1,4 @@
-"""ServiceNow and Graph on bad days: asleep, full, forgetful, refusing. Nothing is lost, nothing is doubled, nobody is hammered."""
+"""ServiceNow and Graph on bad days: asleep, full, forgetful, refusing. Nothing is lost, nothing is doubled."""
 
 from __future__ import annotations
 

@@ -180,8 +180,7 @@ async def test_a_message_of_a_newer_version_waits_untouched_for_a_newer_worker(h
         "[]",
         '{"v":1,"kind":"unknown"}',
         '{"v":1,"kind":"objectsChanged","id":"1"}',
-        '{"v":1,"kind":"objectsChanged","id":"1","attempt":0,"objects":"planet","ids":["a"],"reason":"delta",'
-        '"occurred_at":"2026-01-01T00:00:00+00:00"}',
+        '{"v":1,"kind":"objectsChanged","objects":"planet","ids":["a"],"reason":"delta","occurred_at":"2026-01-01T00:00:00Z"}',
         '{"v":1,"kind":"objectsSnapshot","id":"1","items":"' + base64.b64encode(b"no zlib").decode() + '"}',
     ],
 )

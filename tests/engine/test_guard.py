@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.tenant import State, TenantConfig
+from sandbox.tenant import Kind, TenantConfig
 from shared.provisioning.requests import Unknown
 from shared.schema.defaults import DEFAULT_SCHEMA_PATH
 from shared.state.guard import Reservations
@@ -23,6 +23,17 @@ PRINCIPAL = TenantConfig().service_principal_id
 
 def active(here: World, names: list[str]) -> int:
     return sum(record_of(here, name)["active"] == "true" for name in names)
+
+
+def vanish(here: World, object_id: str) -> None:
+    """Take a user out of the directory so that nothing tells of it: not the delta, and not the recycle bin."""
+    directory = here.tenant.tenant
+    subject = directory.objects.pop(object_id)
+    directory.order[Kind.USER].remove(subject)
+    for group_id in subject.groups:
+        group = directory.objects[group_id]
+        group.members.pop(object_id)
+        group.edges = None
 
 
 async def staged(here: World) -> list[dict[str, str]]:
@@ -225,17 +236,41 @@ async def test_a_round_that_does_not_name_half_the_company_takes_nothing_away(st
 
         # The directory loses them without a word, as one does that was reset.
         for person in people[:5]:
-            here.tenant.tenant.objects[person].state = State.PURGED
+            vanish(here, person)
         await here.services.operations.restart("Watermark")
         await here.pump()
         assert active(here, names) == 8
-        assert len(memberships(here, "Team")) == 8
         assert {row["action"] for row in await staged(here)} == {"absent"}
 
         await here.services.staging.decide_all(approved=True)
         await here.pump()
         assert active(here, names) == 3
         assert not await here.services.guard.staged.any()
+
+
+async def test_memberships_that_a_round_does_not_name_are_held_as_a_whole(storage: str) -> None:
+    async with world(storage, DELETE_THRESHOLD="0") as here:
+        people = [hire(here, name) for name in ("ann", "ben", "cleo")]
+        team = here.tenant.tenant.create_group("Team", members=people)
+        await here.cycle()
+        group = here.tenant.tenant.objects[team]
+        for person in people[:2]:
+            group.members.pop(person)
+            group.edges = None
+        await here.services.operations.restart("Watermark")
+        await here.pump()
+        assert len(memberships(here, "Team")) == 3
+        held = await staged(here)
+        assert {row["id"] for row in held} == {f"pair:{team}:{person}" for person in people[:2]}
+
+        await here.services.staging.decide([held[0]["id"]], approved=True)
+        await here.services.staging.decide([held[1]["id"]], approved=False)
+        await here.pump()
+        assert len(memberships(here, "Team")) == 2
+        await here.services.operations.restart("Watermark")
+        await here.pump()
+        assert len(memberships(here, "Team")) == 2
+        assert await staged(here) == []
 
 
 async def test_a_token_that_expires_in_the_middle_takes_nothing_away(storage: str) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from sandbox.instance.access import SYSTEM
 from shared.errors import CredentialsError
 from shared.provisioning.announcing import Announcing
 from shared.provisioning.requests import BadRequest
@@ -100,10 +101,11 @@ async def test_too_many_failures_quarantine_and_a_sample_that_succeeds_heals(
         monkeypatch.setattr("shared.provisioning.thresholds.LEAST", 5)
         people = [hire(here, f"p{number}") for number in range(6)]
         at = here.clock()
+        later = at + timedelta(days=1)
         escrows = [
-            Escrow(RETRY, f"user:{person}", f"user:{person}", "InsufficientRights", "refused", created_at=at, next_at=at + timedelta(days=1))
+            Escrow(RETRY, f"user:{person}", f"user:{person}", "InsufficientRights", "refused", created_at=at, next_at=later)
             for person in people
-        ]  # fmt: skip
+        ]
         await here.services.escrows.write(escrows)
         await here.services.operations.tick()
         job = (await here.services.operations.job())["status"]
@@ -139,7 +141,7 @@ async def test_connector_data_store_compares_every_record_and_matches_what_is_go
         await here.cycle()
         here.instance.instance.set_directly("sys_user", record_of(here, "ann")["sys_id"], {"title": "Changed by hand"})
         gone = record_of(here, "ben")["sys_id"]
-        here.instance.instance.table("sys_user").delete(gone)
+        here.instance.instance.delete("sys_user", gone, SYSTEM)
         await here.services.operations.restart("ConnectorDataStore")
         await here.pump()
         assert record_of(here, "ann")["title"] == "Lead"

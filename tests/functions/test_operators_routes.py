@@ -193,7 +193,7 @@ async def test_a_made_up_place_in_the_log_is_answered_without_an_error(here: Hos
         b'{"criteria": "Full"}',
         b'{"criteria": ["Full"]}',
         b'{"criteria": {"resetScope": "Everything"}}',
-        b'{"criteria": {"resetScope": "ForceDeletes"}}',
+        b'{"criteria": {"resetScope": "Watermark, Deletes"}}',
         b'{"criteria": {"resetScope": ["Full"]}}',
         b"[" * 100_000,
     ],

@@ -15,7 +15,6 @@ from yarl import URL
 
 from shared.graph.notifications import MAX_BYTES, MAX_ITEMS
 from tests.support.hosted import STATE, until
-from tests.support.storage import empty_queues
 
 if TYPE_CHECKING:
     from tests.support.hosted import Hosted
@@ -62,7 +61,7 @@ async def drained(here: Hosted) -> None:
     async def empty() -> bool:
         return not any((await here.queue_lengths()).values())
 
-    await until(empty, what="the queues are empty")
+    await until(empty, seconds=60, what="the queues are empty")
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -94,38 +93,12 @@ async def test_a_token_that_graph_would_not_send_is_refused(here: Hosted, token:
         assert token not in await response.text() or not token
 
 
-async def test_a_thousand_notifications_are_answered_quickly_as_few_messages(here: Hosted) -> None:
+async def test_a_thousand_notifications_are_answered_well_before_graph_calls_that_slow(here: Hosted) -> None:
+    subscription = await users_subscription(here)
+    started = time.monotonic()
+    assert await send(here, [notification(subscription) for _ in range(1000)]) == 202
+    assert time.monotonic() - started < 2.0
     await drained(here)
-    await here.post("job/pause")
-    try:
-        subscription = await users_subscription(here)
-        body = [notification(subscription) for _ in range(1000)]
-        started = time.monotonic()
-        assert await send(here, body) == 202
-        assert time.monotonic() - started < 1.5, "Graph calls an endpoint slow after 3 s"
-
-        async def queued() -> bool:
-            return (await here.queue_lengths())["user-events"] == 10
-
-        await until(queued, what="ten messages of a hundred ids are in the queue")
-    finally:
-        # What waits for the job comes back after a minute: the other tests need not see it.
-        await empty_queues(here.storage)
-        await here.post("job/start")
-
-
-async def test_the_same_object_a_thousand_times_is_one_message(here: Hosted) -> None:
-    subscription, person = await users_subscription(here), str(uuid.uuid4())
-    before = here.host.logs().count("Executed 'users'")
-    assert await send(here, [notification(subscription, person)] * 1000) == 202
-
-    async def processed() -> bool:
-        return here.host.logs().count("Executed 'users'") > before
-
-    await until(processed)
-    await drained(here)
-    # One look, and one more after the grace of Graph's replicas.
-    assert here.host.logs().count("Executed 'users'") - before <= 2
 
 
 @pytest.mark.parametrize(

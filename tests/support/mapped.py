@@ -19,6 +19,11 @@ type Mapping = dict[str, Any]
 
 def remapped(*changes: Callable[[Mapping], None], kind: str = "User") -> Mappings:
     """Compile the packaged schema after ``changes`` to the object mapping of a kind."""
+    return compile_mappings(parse_schema(changed_document(*changes, kind=kind)))
+
+
+def changed_document(*changes: Callable[[Mapping], None], kind: str = "User") -> dict[str, Any]:
+    """The packaged schema's JSON after ``changes`` to the object mapping of a kind."""
     document: dict[str, Any] = json.loads(DEFAULT_SCHEMA_PATH.read_text(encoding="utf-8"))
     mapping = next(
         found
@@ -29,7 +34,7 @@ def remapped(*changes: Callable[[Mapping], None], kind: str = "User") -> Mapping
     for change in changes:
         change(mapping)
     _declare(document, mapping)
-    return compile_mappings(parse_schema(document))
+    return document
 
 
 def _declare(document: dict[str, Any], mapping: Mapping) -> None:

@@ -1,0 +1,1 @@
+"""The app directory of the campaign's hosts."""
