@@ -76,8 +76,11 @@ $(INFRA_STAMP): | $(PYTHON_STAMP)
 bench: setup
 	@$(PYTHON) -m sandbox.bench
 
+# Histories that 'make chaos' plays: make chaos SEEDS=200
+SEEDS ?= 10
+
 chaos: setup
-	@$(PYTHON) -m sandbox.chaos
+	@$(PYTHON) -m sandbox.chaos --seeds $(SEEDS)
 
 package: $(PYTHON_STAMP)
 	@$(PYTHON) -m infra.package

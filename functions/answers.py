@@ -103,9 +103,14 @@ def operator_name(request: func.HttpRequest, settings: Settings) -> str:
 def chosen(body: dict[str, Any]) -> list[str] | None:
     """``{"ids": [...]}`` as a list, ``{"all": true}`` as None. Raises ``BadRequest`` for anything else."""
     ids = body.get("ids")
-    if body.get("all") is True and ids is None:
+    if body == {"all": True}:
         return None
-    if not isinstance(ids, list) or not 1 <= len(ids) <= _MOST_IDS or not all(isinstance(one, str) for one in ids):
+    if (
+        "all" in body
+        or not isinstance(ids, list)
+        or not 1 <= len(ids) <= _MOST_IDS
+        or not all(isinstance(one, str) for one in ids)
+    ):
         raise BadRequest(f'the body must be {{"ids": [...]}} with 1 to {_MOST_IDS} texts, or {{"all": true}}')
     return ids
 

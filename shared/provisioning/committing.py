@@ -5,6 +5,7 @@ Everything here may run twice: keys are deterministic, and an event too many fin
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from shared.provisioning.work import Work
     from shared.state.joins import Join
     from shared.state.leases import Lease
+
+log = logging.getLogger("provisioning.outcomes")
 
 #: Outcomes that are counted but not logged one by one.
 _QUIET = frozenset({"unchanged", "covered"})
@@ -49,8 +52,11 @@ async def finish(services: Services, batch: Batch) -> None:
     await _look_again(services, batch)
     await _queue_again(services, batch, lost)
     await _confirm(services, batch)
+    counts: Counter[str] = Counter(work.outcome.name for work in batch.works if work.outcome is not None)
+    took = (services.clock() - batch.started).total_seconds()
+    shown = ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
+    log.info("%ss: %s; in %.1f s", batch.kind, shown, took)
     if isinstance(batch.event, ObjectsSnapshot):
-        counts: Counter[str] = Counter(work.outcome.name for work in batch.works if work.outcome is not None)
         chain = "users" if batch.kind == "user" else "groups"
         key = round_key(chain, batch.event.generation)
         await services.progress.done(key, chunk_key(batch.event), len(batch.works), counts)

@@ -6,6 +6,7 @@ Source: Microsoft Graph, resources ``synchronizationJob``, ``synchronizationStat
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from shared.state.watermarks import Watermark
 
 __all__ = ["BadRequest", "Operations"]
+
+log = logging.getLogger("provisioning.operations")
 
 #: Pages that one request looks through for entries that satisfy a filter.
 _SCANNED_PAGES = 20
@@ -96,6 +99,7 @@ class Operations:
     async def tick(self) -> None:
         """The cycle's timer: heal, subscribe, go on with what waits, start or pick up the chains."""
         services = self._services
+        await self._report_queues()
         await services.schemas.refresh()
         await services.quarantine.tick()
         await services.guard.tick()
@@ -177,6 +181,13 @@ class Operations:
         if job.quarantine is not None and job.quarantine.stops:
             return [f"the job is in quarantine since {job.quarantine.current_began}: {job.quarantine.message}"]
         return []
+
+    async def _report_queues(self) -> None:
+        """One line per queue with messages: what alerts and the workbook read."""
+        for queue in QUEUES:
+            backlog = await self._services.queues.backlog(queue)
+            if backlog.messages:
+                log.info("queue %s: %d messages, oldest visible %.0f s", queue, backlog.messages, backlog.oldest_seconds)
 
     async def _entry_counts(self) -> dict[str, int]:
         """Linked objects by type, counted at most every few seconds: a status page asks often, and counting reads every row."""

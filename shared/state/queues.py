@@ -7,6 +7,8 @@ week must not forget. A queue that does not exist yet is created on first use.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
@@ -41,6 +43,14 @@ if TYPE_CHECKING:
 MAX_DELAY = 7 * 24 * 3600
 _NEVER_EXPIRES = -1
 _PARALLEL_SENDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in a queue: an approximate number, and the age of the first visible message in seconds."""
+
+    messages: int = 0
+    oldest_seconds: float = 0.0
 
 
 def queue_of(event: Event) -> str:
@@ -120,6 +130,20 @@ class Queues:
 
         names = list(queues)
         return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True))
+
+    async def backlog(self, queue: str) -> Backlog:
+        """How much waits in a queue, and how long the first visible message has waited."""
+        messages = (await self.lengths([queue]))[queue]
+        if not messages:
+            return Backlog()
+        try:
+            peeked = await self._client(queue).peek_messages(max_messages=1)
+        except ResourceNotFoundError:
+            return Backlog()
+        except AzureError as error:
+            raise UnavailableError(f"Queue Storage did not answer ({queue}: {type(error).__name__})") from error
+        inserted = peeked[0].inserted_on if peeked else None
+        return Backlog(messages, (datetime.now(UTC) - inserted).total_seconds() if inserted else 0.0)
 
     def _client(self, queue: str) -> QueueClient:
         client = self._clients.get(queue)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, override
 
 import httpx
 
-from sandbox.chaos.memory import MemoryQueues, MemoryTables
 from shared.state.queues import Queues
 from shared.state.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from sandbox.chaos.memory import MemoryQueues, MemoryTables
     from shared.state.tables import Operation, Row
 
 #: Both sides speak plain HTTP here, and loading the machine's certificates for each life would take most of the time.

@@ -118,7 +118,10 @@ def _restore(scene: Scene) -> list[Event]:
 
 
 def _rehire(scene: Scene) -> list[Event]:
-    hire(scene, "ann", jobTitle="Adviser")
+    former = scene.ids["ann"]
+    hire(scene, "ann", jobTitle="Adviser", city="Lille", department="Finance")
+    scene.tenant.set_manager(scene.ids["ann"], scene.ids["bob"])
+    assert scene.ids["ann"] != former
     return changed(scene, "ann")
 
 

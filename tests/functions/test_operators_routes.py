@@ -249,9 +249,9 @@ async def test_a_paused_job_writes_nothing_and_start_makes_up_for_it(here: Hoste
     )
 
     async def parked() -> bool:
-        return (await here.queue_lengths())["user-events"] > 0
+        return any(row["waitsFor"] == "job" for row in (await here.get("escrows"))["value"])
 
-    await until(parked, what="the notification waits in its queue")
+    await until(parked, what="the notification waits for the job")
     assert here.user("late@contoso.com") is None
     async with here.session.get(f"{here.host.url}/api/health") as response:
         assert response.status == 200, "a wish of the operator is no fault"
