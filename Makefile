@@ -55,8 +55,9 @@ $(NPM_STAMP):
 demo: setup
 	@$(PYTHON) -m sandbox.demo
 
+# Two at a time, file by file: most tests wait for processes and queues rather than compute.
 test: setup
-	@$(PYTHON) -m pytest -q
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 check: setup
 	@$(PYTHON) -m ruff check .

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN = 0.02
 #: A cycle that takes longer than this for a user, and this much besides, hangs; in seconds.
-_PATIENCE_PER_USER, _PATIENCE = 2.0, 120.0
+_PATIENCE_PER_USER, _PATIENCE = 0.5, 300.0
 
 
 async def provision(stage: Stage, users: int) -> None:

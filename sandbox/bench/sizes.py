@@ -25,7 +25,7 @@ class Sizes:
     slow_baseline_users: int = 200
     changes: int = 200
     quiet_changes: int = 5
-    members: int = 10_000
+    members: int = 5000
     posts: int = 20
     notifications: int = 1000
     starts: int = 3
