@@ -21,8 +21,8 @@ class Sizes:
     users: int = 5000
     baseline_users: int = 1000
     baseline_again: int = 200
-    slow_users: int = 500
-    slow_baseline_users: int = 200
+    slow_users: int = 300
+    slow_baseline_users: int = 150
     changes: int = 200
     quiet_changes: int = 5
     members: int = 5000

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from sandbox.chaos.checking import Judge, picture, unaccounted, unequal
+from sandbox.chaos.checking import Judge, Spared, picture, unaccounted, unequal
 from sandbox.chaos.hands import Hands
 from sandbox.chaos.history import DEEDS, PAUSE
 from sandbox.chaos.looking import records_of
@@ -72,8 +72,7 @@ async def play(history: History) -> Result:
         if result.faults:
             result.log = stage.logs()
     records, memory = await undisturbed(history)
-    spared = hands.memory.unseen | memory.unseen | hands.memory.purged
-    result.faults += unequal(mine, picture(records, memory), hands.memory.all_names(spared))
+    result.faults += unequal(mine, picture(records, memory), Spared.of(stage.source.tenant, hands.memory, memory))
     result.seconds = time.monotonic() - started
     return result
 

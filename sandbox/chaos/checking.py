@@ -14,7 +14,7 @@ What the way decided and nobody can tell from the end is accepted either way, an
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox.agreement import Difference, compare
@@ -167,6 +167,32 @@ def unaccounted(deeds: Iterable[Deed], written_at: Mapping[str, float]) -> list[
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """Whose end the way decides: people (user names, in lower case), people with their memberships only, groups (names)."""
+
+    people: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, tenant: Tenant, *memories: Memory) -> Spared:
+        """What runs with these memories need not have in common."""
+        names = memories[0].all_names
+        return cls(
+            people=names(frozenset().union(*(memory.unseen | memory.purged for memory in memories))),
+            members=names(frozenset().union(*(memory.unlinked_users for memory in memories))),
+            groups=frozenset(str(tenant.objects[one].properties["displayName"]) for one in memories[0].dissolved),
+        )
+
+    def covers(self, key: str) -> bool:
+        """Whether an entry of a picture is spared."""
+        user, is_member, group = key.partition(" in ")
+        if is_member and (user in self.members or group in self.groups):
+            return True
+        return user in self.people or key.removeprefix("group ") in self.groups
+
+
 def picture(records: Records, memory: Memory) -> dict[str, dict[str, str]]:
     """The end state in words that two runs share: no ids, references by name. Without what was edited by hand."""
     columns = ("active", "locked_out", "email", "first_name", "last_name", "title", "phone", "employee_number", "city")
@@ -190,12 +216,12 @@ def _memberships(records: Records) -> dict[str, dict[str, str]]:
 
 
 def unequal(
-    disturbed: Mapping[str, Mapping[str, str]], undisturbed: Mapping[str, Mapping[str, str]], spared: Collection[str]
+    disturbed: Mapping[str, Mapping[str, str]], undisturbed: Mapping[str, Mapping[str, str]], spared: Spared
 ) -> list[str]:
-    """Where two end states differ; not for the people and memberships in ``spared``, whose end the way decides."""
+    """Where two end states differ, apart from what is ``spared``."""
 
     def compared(state: Mapping[str, Mapping[str, str]]) -> set[str]:
-        return {key for key in state if key.partition(" in ")[0] not in spared and key not in spared}
+        return {key for key in state if not spared.covers(key)}
 
     mine, other = compared(disturbed), compared(undisturbed)
     wrong = [f"{key}: only in the disturbed run" for key in sorted(mine - other)]

@@ -39,6 +39,7 @@ class Memory:
     parted: set[tuple[str, str]] = field(default_factory=set)  # (group id, user id) that were once not to be members
     edited: set[tuple[str, str]] = field(default_factory=set)  # (sys_id, column) that somebody edited in ServiceNow
     unlinked: set[tuple[str, str]] = field(default_factory=set)  # (group sys_id, user sys_id) removed by hand
+    unlinked_users: set[str] = field(default_factory=set)  # of whom a membership was removed by hand
     names: dict[str, set[str]] = field(default_factory=dict)  # object id -> all user names, in lower case
 
     def all_names(self, object_ids: Collection[str]) -> frozenset[str]:
@@ -319,8 +320,11 @@ class Hands:
             return ""
         row = self._instance.table("sys_user_grmember").get(rows[b % len(rows)]) or {}
         self._instance.delete("sys_user_grmember", row["sys_id"], SYSTEM)
+        if user is None:
+            return ""
         self.memory.unlinked.add((row["group"], row["user"]))
-        return f"somebody in ServiceNow took {_name(user)} out of a group" if user else ""
+        self.memory.unlinked_users.add(user.id)
+        return f"somebody in ServiceNow took {_name(user)} out of a group"
 
     def _department(self, _a: int, _b: int) -> str:
         if self._instance.table("cmn_department").matches("name", "Astronomy"):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Batch:
-    """The works of one event and what they share. ``crossed``: taken over together with somebody's intent."""
+    """The works of one event and what they share. ``crossed``: taken over together with somebody's intent.
+
+    ``begun``: the records that a former worker may have created for them, by object id.
+    """
 
     event: ObjectsChanged | ObjectsSnapshot
     mapping: ObjectMapping
@@ -27,6 +30,7 @@ class Batch:
     context: EvaluationContext
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     crossed: list[str] = field(default_factory=list)
+    begun: dict[str, str] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] | None = None
     #: Object ids of the groups of each object, where the mapping asks for them; None while unread.
     member_of: Mapping[str, tuple[str, ...]] | None = None

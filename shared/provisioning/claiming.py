@@ -32,6 +32,22 @@ log = logging.getLogger("provisioning.claiming")
 _LOOK_AGAIN = 5.0
 
 
+async def adopt_begun(services: Services, batch: Batch) -> None:
+    """A record that a former worker created before it died belongs to its object, whatever has become of that since.
+
+    Without it, somebody who was disabled or deleted meanwhile would look like one who never was provisioned, and his new
+    account would stay active.
+    """
+    table = batch.mapping.table
+    for work in batch.open:
+        sys_id = batch.begun.get(work.object_id, "")
+        if not sys_id or await services.owners.owner(table, sys_id) != work.object_id:
+            continue
+        if await services.servicenow.get(table, sys_id, ("sys_id",)) is not None:
+            work.join = replace(work.join, sys_id=sys_id, state="linked")
+            work.is_new_link = True
+
+
 async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work]) -> None:
     """Own the records that were matched; a record of another object passes over only if that one has no right to it any more."""
     table = batch.mapping.table

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("provisioning.outcomes")
 
-#: Outcomes that are counted but not logged one by one.
+#: Outcomes that are counted but not logged one by one; unless a former worker may have written, and died before it said so.
 _QUIET = frozenset({"unchanged", "covered"})
 #: An object whose lease was lost is looked at again after this time, in seconds.
 _LOST = 5.0
@@ -77,7 +77,7 @@ async def _write_log(services: Services, batch: Batch) -> None:
         LogEntry(ended, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
         for work in batch.works
         if work.outcome is not None
-        and work.outcome.name not in _QUIET
+        and (work.outcome.name not in _QUIET or work.object_id in batch.crossed)
         and (work.outcome.error is not None or work.outcome.name != "retried")
         and work.outcome.detail != "StillStaged"
     ]

@@ -75,7 +75,8 @@ class DeadLetters:
             return
         except MalformedEvent as error:
             await self.store.write(DeadMessage(message_id, queue, "", "", str(error), size=len(text), moved_at=at))
-            log.error("a message of %s is no event of this app (%s) and was moved to the table of dead messages", queue, error)
+            # Without the traceback: the parser's error holds the text, and the text may hold people.
+            log.warning("a message of %s is no event of this app (%s) and was moved to the table of dead messages", queue, error)
             return
         reason = await self.store.failure_of(event.id) or "every try failed; the app's log says why"
         kept = without_people(event)

@@ -195,9 +195,9 @@ class Members:
                     case.result = "retried" if isinstance(error, RetryableError) else "escrowed"
             await self._commit(cases)
             raise
+        await log_memberships(services, cases, event_id, cycle_id, started)
         await self._commit(cases)
         await self._look_again(cases)
-        await log_memberships(services, cases, event_id, cycle_id, started)
         return busy, dict(Counter(case.result for case in cases))
 
     async def _cases(self, leased: Sequence[tuple[Membership, Lease]], *, recent: bool = False) -> list[Case]:
@@ -238,6 +238,9 @@ class Members:
                 case.verb = away if not wanted else "keep" if case.found else "add"
             if case.verb == "add" and case.found:
                 case.result = "matched"
+            elif case.membership.intent is not None and not _writes(case):
+                # A former worker wrote it, and died before it said so.
+                case.result = "matched" if case.found else "removed"
             if case.verb == "remove" and await self._belongs_to_another(case):
                 case.found = ()
 

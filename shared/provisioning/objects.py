@@ -18,7 +18,7 @@ from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.graph.objects import Failed, Missing, Present, SoftDeleted, read_objects
 from shared.provisioning.app_roles import follow_app_roles
 from shared.provisioning.batch import Batch
-from shared.provisioning.claiming import claim_matches, claim_new, lost_record, settle_owners
+from shared.provisioning.claiming import adopt_begun, claim_matches, claim_new, lost_record, settle_owners
 from shared.provisioning.committing import finish
 from shared.provisioning.deciding import Circumstances, decide, display_name, fingerprint
 from shared.provisioning.exporting import account, adds_to_record, plan
@@ -29,6 +29,7 @@ from shared.provisioning.summary import change_id
 from shared.provisioning.unique import choose_unique
 from shared.provisioning.work import Outcome, Work
 from shared.schema.expressions import EvaluationContext
+from shared.servicenow.writes import Insert
 from shared.state.leases import LEASE_MARGIN, Intent
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class Objects:
             tried, join = trials[work.object_id], work.join
             verdict = trial.verdicts.get(work.object_id)
             if verdict is None:
-                if not join.sys_id and tried.outcome is not None and tried.outcome.name == "skipped":
+                nobody = not join.sys_id and join.intent is None
+                if nobody and tried.outcome is not None and tried.outcome.name == "skipped":
                     work.steps, work.outcome, work.reason = tried.steps, tried.outcome, tried.reason
                 continue
             clean = tried.is_open and not join.dirty and join.intent is None and not join.held
@@ -179,8 +181,11 @@ class Objects:
                 # The former holder may have sent its request. The lease outlasts every request, so its end is settled by now.
                 work.join = replace(join, dirty=True, intent=None)
                 batch.crossed.append(work.object_id)
+                if join.intent.sys_id and not join.sys_id:
+                    batch.begun[work.object_id] = join.intent.sys_id
 
     async def _steps(self, batch: Batch) -> None:
+        await adopt_begun(self._services, batch)
         await self._import(batch)
         await self._scope(batch)
         await resolve(self._services, batch.decided, batch.mapping)
@@ -290,7 +295,8 @@ class Objects:
         announced: list[tuple[Join, Lease]] = []
         for work, write in acting:
             if work.lease is not None:
-                intent = Intent(type(write).__name__, work.change_id, work.lease.until)
+                created = write.sys_id if isinstance(write, Insert) else ""
+                intent = Intent(type(write).__name__, work.change_id, work.lease.until, created or "")
                 announced.append((replace(work.join, intent=intent), work.lease))
         result: list[tuple[Work, Write]] = []
         leases = await self._services.joins.write(announced, keep=True)

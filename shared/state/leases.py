@@ -32,21 +32,27 @@ LEASE_MARGIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A request to ServiceNow that is about to be sent. ``deadline``: after it, the server no longer works on the request."""
+    """A request to ServiceNow that is about to be sent. ``deadline``: after it, the server no longer works on the request.
+
+    ``sys_id`` is that of a record about to be created: whoever takes over finds it, even if nothing wants it any more.
+    """
 
     verb: str
     change_id: str
     deadline: datetime
+    sys_id: str = ""
 
     def to_json(self) -> str:
-        return json.dumps({"verb": self.verb, "change": self.change_id, "deadline": self.deadline.isoformat()})
+        document = {"verb": self.verb, "change": self.change_id, "deadline": self.deadline.isoformat(), "record": self.sys_id}
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> Intent | None:
         if not text:
             return None
         document = json.loads(text)
-        return cls(document["verb"], document["change"], datetime.fromisoformat(document["deadline"]))
+        deadline = datetime.fromisoformat(document["deadline"])
+        return cls(document["verb"], document["change"], deadline, document.get("record", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from sandbox.chaos.checking import Judge, picture, taken_away, unaccounted, unequal
+from sandbox.chaos.checking import Judge, Spared, picture, taken_away, unaccounted, unequal
 from sandbox.chaos.hands import Hands, Memory
 from sandbox.chaos.history import Step
 from sandbox.chaos.looking import records_of
@@ -168,9 +168,9 @@ def test_a_write_that_the_log_does_not_know_is_found(end: End) -> None:
 def test_two_end_states_are_compared_by_value_and_by_presence(end: End) -> None:
     mine = picture(records_of(end.instance), end.hands.memory)
     _wrong_value(end)
-    assert len(unequal(mine, picture(records_of(end.instance), Memory()), frozenset())) == 1
+    assert len(unequal(mine, picture(records_of(end.instance), Memory()), Spared())) == 1
     _missing_membership(end)
-    assert len(unequal(mine, picture(records_of(end.instance), Memory()), frozenset())) == 2
+    assert len(unequal(mine, picture(records_of(end.instance), Memory()), Spared())) == 2
 
 
 def test_somebody_who_was_inactive_before_he_had_a_record_may_have_none(end: End) -> None:

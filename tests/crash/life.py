@@ -19,7 +19,7 @@ from tests.crash.knife import Crash, CutQueues, CutTables, CutTransport, Knife
 from tests.support.world import settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from sandbox.sides import Directory
     from shared.events import Event
@@ -32,7 +32,8 @@ _ACCOUNT = "entra.provisioning"
 class Scene:
     """``async with Scene() as scene``: an empty tenant, an instance with reference records, empty storage, no process yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = {"SERVICENOW_MAX_CONCURRENCY": "2", **(settings or {})}
         self.clock = JumpingClock()
         self.tables = MemoryTables()
         self.queues = MemoryQueues(self.clock)
@@ -88,11 +89,11 @@ class Scene:
         """Messages that are in the queues before the next process starts."""
         await self.queues.send_all(events)
 
-    async def live(self, knife: Knife, work: Callable[[Services], Awaitable[None]] | None = None) -> bool:
+    async def live(self, knife: Knife, work: Callable[[Services], Awaitable[object]] | None = None) -> bool:
         """One process: ``work``, then messages until none is due; False if it was cut short."""
         self.directory()
         services = Services(
-            settings_for("UseDevelopmentStorage=true", self.source, self.target, SERVICENOW_MAX_CONCURRENCY="2"),
+            settings_for("UseDevelopmentStorage=true", self.source, self.target, **self._settings),
             tables=CutTables(knife, self.tables),
             queues=CutQueues(knife, self.queues),
             graph_transport=CutTransport(knife, "graph"),
@@ -112,7 +113,7 @@ class Scene:
             knife.dead = True
             await _bury(services)
 
-    async def recover(self, work: Callable[[Services], Awaitable[None]] | None = None) -> None:
+    async def recover(self, work: Callable[[Services], Awaitable[object]] | None = None) -> None:
         """The next process, after every lease of the one that died has ended."""
         self.clock.advance(_BEYOND_LEASES)
         assert await self.live(Knife(), work)

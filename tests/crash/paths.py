@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.events import ChainPoke, ObjectsChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from shared.events import Event, Kind
+    from shared.provisioning.services import Services
     from tests.crash.life import Scene
 
 
+type Command = Callable[[Services], Awaitable[object]]
 type Change = Callable[[Scene], list[Event]]
 """Changes a tenant, and says what the app hears of it."""
 
@@ -22,15 +24,16 @@ type Change = Callable[[Scene], list[Event]]
 class Path:
     """``before``: what has happened and is provisioned. ``then``: the change on whose way the app is cut.
 
-    ``meanwhile`` changes the tenant while the app is dead: the truth has moved on before anybody looks again. With ``tick``
-    the cycle's timer fires too, with the first life and with the next.
+    ``meanwhile`` changes the tenant while the app is dead: the truth has moved on before anybody looks again. ``command``
+    is what the timer or an operator asks of the life that is cut, and again of the next one. ``settings`` are the app's.
     """
 
     name: str
     before: tuple[Change, ...]
     then: Change
     meanwhile: Change | None = None
-    tick: bool = False
+    command: Command | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def _people(scene: Scene) -> list[Event]:
@@ -186,11 +189,24 @@ def _everything(scene: Scene) -> list[Event]:
     return [ChainPoke(chain="users", full=True), ChainPoke(chain="groups", full=True)]
 
 
+def _nothing(_: Scene) -> list[Event]:
+    return []
+
+
+async def _tick(services: Services) -> None:
+    await services.operations.tick()
+
+
+async def _approve(services: Services) -> None:
+    await services.staging.decide_all(approved=True)
+
+
 PATHS: tuple[Path, ...] = (
     Path("create", (_people,), _create),
     Path("update", (_people,), _update),
     Path("update that waits", (_chief,), _begin_to_wait, _manager_appears),
     Path("disable", (_people,), _disable),
+    Path("held disable, approved", (_people, _disable), _nothing, command=_approve, settings={"DELETE_THRESHOLD": "0"}),
     Path("enable", (_people, _disable), _enable),
     Path("soft delete", (_people,), _recycle),
     Path("restore", (_people, _recycle), _restore),
@@ -201,7 +217,7 @@ PATHS: tuple[Path, ...] = (
     Path("group create", (_people,), _found),
     Path("group delete", (_people,), _dissolve),
     Path("escrow release by a manager", (_waits_for_manager,), _manager_appears),
-    Path("escrow release by a department", (_waits_for_department,), _department_appears, tick=True),
+    Path("escrow release by a department", (_waits_for_department,), _department_appears, command=_tick),
     Path("cycle page", (_people,), _much),
     Path("full cycle", (_people,), _everything),
     Path("create, disabled meanwhile", (_people,), _create, lambda scene: _disable(scene, "eve")),

@@ -11,23 +11,14 @@ from __future__ import annotations
 
 import os
 import random
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.crash.knife import Knife
 from tests.crash.life import Scene
 from tests.crash.paths import PATHS, Path
 
-if TYPE_CHECKING:
-    from shared.provisioning.services import Services
-
 #: Cuts of one path unless all are wanted.
 _SAMPLE = 24
-
-
-async def _tick(services: Services) -> None:
-    await services.operations.tick()
 
 
 async def _prepare(scene: Scene, path: Path) -> None:
@@ -42,13 +33,12 @@ async def _prepare(scene: Scene, path: Path) -> None:
 async def _faults(scene: Scene, path: Path, knife: Knife) -> list[str]:
     """Run the change through one life that the knife may cut, and another one; what is wrong in the end."""
     await _prepare(scene, path)
-    work = _tick if path.tick else None
-    whole = await scene.live(knife, work)
+    whole = await scene.live(knife, path.command)
     if path.meanwhile is not None:
         scene.overlook()
         await scene.hear(path.meanwhile(scene))
     if not whole or path.meanwhile is not None:
-        await scene.recover(work)
+        await scene.recover(path.command)
     agreement = scene.agreement()
     wrong = [] if agreement.agrees else [agreement.table()]
     return [*wrong, *scene.unsettled(), *scene.unlogged()]
@@ -63,7 +53,7 @@ def _cuts(calls: int, path: Path) -> list[tuple[int, bool]]:
 
 async def _first_failure(path: Path, cuts: list[tuple[int, bool]]) -> str:
     """Make these cuts, one after another, until one ends wrong, and take them off the list; what is wrong, or nothing."""
-    async with Scene() as scene:
+    async with Scene(path.settings) as scene:
         while cuts:
             number, after = cuts.pop(0)
             knife = Knife(number, after=after)
@@ -76,7 +66,7 @@ async def _first_failure(path: Path, cuts: list[tuple[int, bool]]) -> str:
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 async def test_a_crash_at_any_step_ends_right(path: Path) -> None:
-    async with Scene() as scene:
+    async with Scene(path.settings) as scene:
         clean = Knife()
         assert await _faults(scene, path, clean) == []
     calls = len(clean.calls)

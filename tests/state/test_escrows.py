@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from tests.state.conftest import Clock
 
 
+def plain(escrows: list[Escrow]) -> list[Escrow]:
+    """Without what the storage adds."""
+    return [replace(escrow, etag="") for escrow in escrows]
+
+
 async def test_whatever_appears_finds_all_its_waiters_and_nobody_elses(tables: Tables, clock: Clock) -> None:
     escrows = Escrows(tables)
     waiting = [Escrow.on_object("boss", f"user:{number}", "no manager yet", clock()) for number in range(3)]
     await escrows.write([*waiting, Escrow.on_object("boss2", "user:7", "no manager yet", clock())])
 
-    assert await escrows.waiting_for_object("boss") == waiting
+    assert plain(await escrows.waiting_for_object("boss")) == waiting
     assert [escrow.waiter for escrow in await escrows.waiting_for_object("boss2")] == ["user:7"]
     assert await escrows.waiting_for_object("bos") == []
     assert len(await escrows.waiting_for_objects()) == 4
@@ -33,7 +38,7 @@ async def test_a_wait_that_is_written_again_is_one_wait_since_when_it_began(tabl
     another = Escrow.on_object("boss", "user:2", "new", clock())
     await escrows.write([Escrow.on_object("boss", "user:1", "second", clock()), another])
 
-    assert await escrows.waiting_for_object("boss") == [replace(first, reason="second"), another]
+    assert plain(await escrows.waiting_for_object("boss")) == [replace(first, reason="second"), another]
 
 
 async def test_a_value_of_a_reference_waits_under_no_name_but_can_be_asked_for(tables: Tables, clock: Clock) -> None:
