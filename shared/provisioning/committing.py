@@ -67,7 +67,8 @@ async def _write_escrows(services: Services, batch: Batch) -> None:
     await services.escrows.write([escrow for work in batch.works if not _waits_already(work) for escrow in work.waits])
     for work in batch.works:
         if work.outcome is not None and work.outcome.name == "escrowed" and work.outcome.error is not None and not work.waits:
-            await services.waiting.retry_later(_waiter(work), work.outcome.error)
+            evidence = work.evidence if work.decision != "nothing" else ""
+            await services.waiting.retry_later(_waiter(work), work.outcome.error, evidence=evidence)
 
 
 async def _write_log(services: Services, batch: Batch) -> None:

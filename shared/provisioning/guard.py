@@ -268,9 +268,8 @@ def _deed(batch: Batch, work: Work, write: Write) -> Deed | None:
     else:
         return None
     subject = f"{work.kind}:{work.object_id}"
-    evidence = {"gone": "gone", "unknown": "absent"}.get(work.presence, "")
     transition = f"{work.join.state}|{work.join.fingerprint}"
-    return Deed(subject, verb, transition, _why(work, verb), work.fingerprint, work.display, evidence)
+    return Deed(subject, verb, transition, _why(work, verb), work.fingerprint, work.display, work.evidence)
 
 
 def _why(work: Work, verb: Verb) -> str:

@@ -40,7 +40,7 @@ class Waiting:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def retry_later(self, waiter: str, error: ProvisioningError) -> datetime:
+    async def retry_later(self, waiter: str, error: ProvisioningError, *, evidence: str = "") -> datetime:
         """Escrow something that failed; each failure in a row doubles the patience. Returns when it is tried again."""
         at = self._services.clock()
         earlier = await self._services.escrows.get(RETRY, waiter)
@@ -57,6 +57,7 @@ class Waiting:
             attempts=attempts,
             created_at=created,
             next_at=at + delay,
+            evidence=evidence,
         )
         await self._services.escrows.write([escrow])
         return at + delay

@@ -108,6 +108,11 @@ class Work:
         return "User" if self.kind == "user" else "Group"
 
     @property
+    def evidence(self) -> str:
+        """What shows that the object went away: whoever looks again later must not have to find it anew (see ``Escrow``)."""
+        return {"gone": "gone", "unknown": "absent"}.get(self.presence, "")
+
+    @property
     def is_open(self) -> bool:
         return self.outcome is None
 

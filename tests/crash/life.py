@@ -43,6 +43,7 @@ class Scene:
         self.case = 0
         self._commits = 0
         self._overlooked: set[str] = set()
+        self._recorded: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -105,6 +106,7 @@ class Scene:
                 await work(services)
             await pump(services, self.queues, self.clock)
             await services.aclose()
+            self._with_record()
         except Crash:
             return False
         else:
@@ -127,9 +129,14 @@ class Scene:
 
     def overlook(self) -> None:
         """Whoever has no record by now need not have been seen, if he changes before the app looks again."""
+        self._overlooked = {one.id for one in self.tenant.order[Kind.USER]} - self._with_record()
+
+    def _with_record(self) -> set[str]:
+        """Whoever has a record now, or had one at the end of an earlier life."""
         names = {row["user_name"].casefold() for row in records_of(self.target.instance).users.values()}
         users = self.tenant.order[Kind.USER]
-        self._overlooked = {one.id for one in users if str(one.properties["userPrincipalName"]).casefold() not in names}
+        self._recorded |= {one.id for one in users if str(one.properties["userPrincipalName"]).casefold() in names}
+        return self._recorded
 
     def agreement(self) -> Agreement:
         return compare(

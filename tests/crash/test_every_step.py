@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+
 import pytest
 
 from tests.crash.knife import Knife
