@@ -82,7 +82,8 @@ class ObjectsChanged(Event):
 class ObjectsSnapshot(Event):
     """Complete objects of one page of a full cycle, as read at ``read_at``. ``chunk`` numbers the parts of the page.
 
-    ``schema``: version of the schema whose attributes were asked for; "" if that is not known.
+    ``part`` tells the rest of a chunk that comes again from the chunk itself. ``schema``: version of the schema whose
+    attributes were asked for; "" if that is not known.
     """
 
     kind: Kind
@@ -93,6 +94,7 @@ class ObjectsSnapshot(Event):
     read_at: datetime
     items: tuple[dict[str, Any], ...]
     schema: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

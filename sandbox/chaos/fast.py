@@ -33,9 +33,9 @@ _EPOCH: Final = "SANDBOX_TIME_EPOCH"
 #: How long the app waits for an answer of ServiceNow (its client's own limits), in seconds of its time.
 _BATCH_LIMIT: Final = 35.0
 _REQUEST_LIMIT: Final = 65.0
-#: The gate renews its slots by the event loop's time, every 3 s at the most, and leases them for 20 s: its clock may run this
-#: much faster and no more.
-_GATE_RATE: Final = 4.0
+#: The gate looks after its slots by the event loop's time, every 3 s, leases them for 20 s and notes for 15 s that it wants one:
+#: its clock may run this much faster and no more, or a worker without a slot would not be heard.
+_GATE_RATE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import FateUnknownError
 from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
+from shared.provisioning.backoff import retry_delay
 from shared.provisioning.cycles import chunk_key
 from shared.provisioning.following import AFTERWARDS, follow, follow_ups, without
 from shared.provisioning.summary import summarize
@@ -59,7 +60,9 @@ async def finish(services: Services, batch: Batch) -> None:
     if isinstance(batch.event, ObjectsSnapshot):
         chain = "users" if batch.kind == "user" else "groups"
         key = round_key(chain, batch.event.generation)
-        await services.progress.done(key, chunk_key(batch.event), len(batch.works), counts)
+        # What comes again is counted when it is done.
+        again = counts.pop("retried", 0)
+        await services.progress.done(key, chunk_key(batch.event), len(batch.works) - again, counts)
 
 
 async def _write_escrows(services: Services, batch: Batch) -> None:
@@ -73,9 +76,12 @@ async def _write_escrows(services: Services, batch: Batch) -> None:
 
 async def _write_log(services: Services, batch: Batch) -> None:
     ended = services.clock()
+    event = batch.event
+    # Keyed by the event, not by the moment: a replay after a crash writes the same row again.
+    heard = event.occurred_at if isinstance(event, ObjectsChanged) else event.read_at
     context = replace(services.log_context(batch.event.cycle_id), schema_version=batch.mapping.version)
     entries = [
-        LogEntry(ended, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
+        LogEntry(heard, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
         for work in batch.works
         if work.outcome is not None
         and (work.outcome.name not in _QUIET or work.object_id in batch.crossed)
@@ -151,6 +157,7 @@ async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None
     """Queue the objects that have to be looked at again, grouped by when."""
     event, at = batch.event, services.clock()
     delays: dict[float, list[str]] = {}
+    patience = retry_delay(event.attempt, None)
     for work in batch.works:
         outcome = work.outcome
         if work.object_id in lost:
@@ -158,7 +165,12 @@ async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None
         elif outcome is not None and isinstance(outcome.error, FateUnknownError) and work.lease is not None:
             delays.setdefault(round((work.lease.until - at).total_seconds() + 1.0), []).append(work.object_id)
         elif outcome is not None and outcome.again is not None:
-            delays.setdefault(round(outcome.again, 1), []).append(work.object_id)
+            # What failed comes back at growing intervals; what is merely held by somebody else, when he is done.
+            wish = outcome.again if outcome.error is None or outcome.again < 1 else max(outcome.again, patience)
+            delays.setdefault(round(wish, 1), []).append(work.object_id)
+    if isinstance(event, ObjectsSnapshot):
+        await _queue_rest(services, event, delays)
+        delays = {}
     absent = isinstance(event, ObjectsChanged) and event.reason == "absent"
     for delay, ids in delays.items():
         again = ObjectsChanged(
@@ -174,6 +186,24 @@ async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None
     if batch.crossed:
         check = ObjectsChanged(kind=batch.kind, ids=tuple(batch.crossed), reason="verify", occurred_at=at)
         await services.queues.send(check, delay=_CROSSED)
+
+
+async def _queue_rest(services: Services, event: ObjectsSnapshot, delays: dict[float, list[str]]) -> None:
+    """The objects of a full round that are not done come again as what they are: the round waits for them."""
+    rests = [
+        replace(
+            event,
+            id=new_id(),
+            attempt=event.attempt + 1,
+            part=f"{event.part}{chr(ord('a') + number % 26)}",
+            items=tuple(item for item in event.items if str(item["id"]) in set(ids)),
+        )
+        for number, ids in enumerate(delays.values())
+    ]
+    chain = "users" if event.kind == "user" else "groups"
+    await services.progress.announce(round_key(chain, event.generation), [(chunk_key(rest), len(rest.items)) for rest in rests])
+    for rest, delay in zip(rests, delays, strict=True):
+        await services.queues.send(rest, delay=delay)
 
 
 async def _confirm(services: Services, batch: Batch) -> None:

@@ -428,5 +428,5 @@ def _announcement(event: Event) -> tuple[str, int] | None:
 def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
     """The same for the same part of the same page, however often it is read."""
     if isinstance(event, ObjectsSnapshot):
-        return f"{event.page:08d}-objects-{event.chunk:04d}"
+        return f"{event.page:08d}-objects-{event.chunk:04d}{event.part}"
     return f"{event.page:08d}-{event.group_id}-{event.chunk:04d}"

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING
 
 from shared.errors import CredentialsError, RefusedError, RetryableError
@@ -35,6 +34,7 @@ from shared.events import (
     WalkDue,
     decode,
 )
+from shared.provisioning.backoff import retry_delay
 from shared.provisioning.following import follow
 
 if TYPE_CHECKING:
@@ -44,14 +44,6 @@ log = logging.getLogger("provisioning.dispatch")
 
 #: How long a message of a newer version waits for a newer worker, in seconds.
 _NEWER_DELAY = 60.0
-#: Growing delays between tries, in seconds: the first retry is quick, because most failures are short.
-_DELAYS = (2.0, 5.0, 15.0, 45.0, 120.0, 300.0)
-
-
-def retry_delay(attempt: int, wish: float | None) -> float:
-    """Seconds until the next try; ``wish`` is the service's Retry-After. Spread by a fifth, so that a crowd does not return."""
-    delay = _DELAYS[min(attempt, len(_DELAYS) - 1)]
-    return max(delay, wish or 0.0) * random.uniform(1.0, 1.2)  # noqa: S311 - not a secret
 
 
 class Dispatcher:

@@ -45,7 +45,8 @@ def summarize(work: Work, context: LogContext, started: datetime, ended: datetim
     outcome = work.outcome
     if outcome is None:
         raise ValueError("an object without an outcome cannot be logged")
-    join = work.next_join or work.join
+    # A record that was deleted is named all the same: the entry is the last trace of it.
+    record = (work.next_join or work.join).sys_id or work.join.sys_id
     principal = {"id": context.service_principal_id, "displayName": TARGET_SYSTEM}
     details = {
         "ServicePrincipalId": context.service_principal_id,
@@ -77,8 +78,8 @@ def summarize(work: Work, context: LogContext, started: datetime, ended: datetim
             "details": {},
         },
         "targetIdentity": {
-            "id": join.sys_id,
-            "displayName": work.display if join.sys_id else "",
+            "id": record,
+            "displayName": work.display if record else "",
             "identityType": work.noun,
             "details": {},
         },
