@@ -6,6 +6,7 @@ What the way decided and nobody can tell from the end is accepted either way, an
 |---|---|
 | no record of somebody who was inactive before he had one | nobody had to see the moment in between |
 | an inactive record of somebody who is gone for good, after a delta token was lost | only Graph's own word may delete |
+| the former department, while there is no record of the new one | a reference that waits keeps what it holds |
 | a manager who was deleted at some time, or none | nothing tells about the people whom he manages |
 | a value of the former owner of a record that was taken over | what never was provisioned for the new one is left alone |
 | a value or a membership that somebody edited in ServiceNow | drift is reported, not repaired, by default |
@@ -81,6 +82,10 @@ class Judge:
             return self.tokens_lost and all(row["active"] == "false" for row in rows)
         if table == "sys_user" and not difference.expected and len(owners) > 1:
             return True
+        if table == "sys_user" and column == "department":
+            wanted = {str(one.get("department") or "") for one in directory.users if one["id"] in owners} - {""}
+            if wanted.isdisjoint(records.names["cmn_department"].values()) and wanted:
+                return True
         if table == "sys_user" and column == "manager":
             managers = {(one.get("manager") or {}).get("id") for one in directory.users if one["id"] in owners}
             return bool(managers & memory.recycled)
@@ -188,6 +193,8 @@ class Spared:
     def covers(self, key: str) -> bool:
         """Whether an entry of a picture is spared."""
         user, is_member, group = key.partition(" in ")
+        if user.startswith("local."):
+            return True  # made beside a group's record, if there was one by then; the judge looks after them
         if is_member and (user in self.members or group in self.groups):
             return True
         return user in self.people or key.removeprefix("group ") in self.groups
@@ -200,7 +207,7 @@ def picture(records: Records, memory: Memory) -> dict[str, dict[str, str]]:
     people: dict[str, dict[str, str]] = {}
     for row in records.users.values():
         values = {name: row[name] for name in columns if not (name == "city" and row["sys_id"] in edited)}
-        people[row["user_name"].casefold()] = values | {"department": records.names["cmn_department"].get(row["department"], "")}
+        people[row["user_name"].casefold()] = values
     groups = {f"group {row['name']}": {name: row[name] for name in ("active", "description")} for row in records.groups.values()}
     return people | groups | _memberships(records)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, override
 
-from shared.state.queues import Queues
+from shared.state.queues import Backlog, Queues
 from shared.state.recorded_tables import RecordedTables
 from shared.state.tables import Row, Tables
 
@@ -95,6 +95,11 @@ class MemoryQueues(Queues):
     async def lengths(self, queues: Iterable[str]) -> dict[str, int]:
         held = Counter(message.queue for message in self._messages.values())
         return {queue: held[queue] for queue in queues}
+
+    @override
+    async def backlog(self, queue: str) -> Backlog:
+        """How many messages a queue holds; nobody measures how long they wait here."""
+        return Backlog((await self.lengths([queue]))[queue])
 
     @property
     def messages(self) -> list[Message]:

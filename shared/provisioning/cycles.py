@@ -343,9 +343,14 @@ class Cycles:
         return done
 
     async def _release_waiters(self, mark: Watermark) -> None:
-        """Look again at everything that waits for another object, in bulk."""
-        waiting = await self._services.escrows.waiting_for_objects()
-        await self._services.waiting.release(waiting, cycle_id=mark.cycle_id)
+        """Look again at everything that waits for an object that is there by now, in bulk."""
+        if mark.chain != "users":
+            return
+        services = self._services
+        waiting = await services.escrows.waiting_for_objects()
+        awaited = list(dict.fromkeys(escrow.awaited for escrow in waiting))
+        there = {join.object_id for join in await services.joins.get_many("user", awaited) if join.is_linked}
+        await services.waiting.release([escrow for escrow in waiting if escrow.awaited in there], cycle_id=mark.cycle_id)
 
     async def _look_at_unseen(self, mark: Watermark) -> None:
         """What a complete round did not name may be gone: ask Graph about each, take nothing away on absence alone."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING
 
-from shared.errors import AmbiguousMatchError, ConflictError, MissingMatchValueError, ProvisioningError
+from shared.errors import AmbiguousMatchError, ConflictError, MissingMatchValueError, ProvisioningError, SchemaMismatchError
 from shared.provisioning.work import Outcome
 from shared.servicenow.collation import collates
 from shared.servicenow.queries import UnsafeQueryValue, all_of, any_of, equals, one_of, widened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shared.provisioning.services import Services
     from shared.provisioning.work import Work
@@ -90,6 +90,11 @@ async def _apply(
     plain: list[str] = []
     columns = [column for column, _ in rule.pairs]
     for work, values in asked:
+        too_long = await _too_long(services, mapping, values)
+        if too_long is not None:
+            # No record can hold it: asking would be in vain, and would be repeated with every look.
+            _refuse(work, too_long, ", ".join(columns))
+            continue
         try:
             if len(columns) == 1 and "," not in values[columns[0]]:
                 equals(columns[0], values[columns[0]])  # refuses what cannot be asked for
@@ -112,6 +117,20 @@ async def _apply(
     for work, values in asked:
         if work.is_open:
             _judge(work, mapping, rule, values, list(rows.values()), services.settings.servicenow.username)
+
+
+async def _too_long(services: Services, mapping: ObjectMapping, values: Mapping[str, str]) -> ProvisioningError | None:
+    """A matching value that is longer than its column can hold."""
+    columns = (await services.target.dictionary(mapping.table)).columns
+    for column, value in values.items():
+        limit = columns[column].max_length if column in columns else None
+        if limit and len(value) > limit:
+            return SchemaMismatchError(
+                f"the value of the matching column {column} has {len(value)} characters, {limit} fit",
+                code="SchemaPropertyCanOnlyAcceptValue",
+                recommended_action=f"Lengthen {mapping.table}.{column} in ServiceNow, or shorten the value in the mapping.",
+            )
+    return None
 
 
 def _widened(columns: Sequence[str], values: dict[str, str]) -> Condition | None:

@@ -11,6 +11,7 @@ A column that waits keeps what it holds: a stale department is less wrong than n
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.errors import UnresolvedReferenceError
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from shared.provisioning.work import Work
     from shared.schema.mapping import AttributeMapping, ObjectMapping
     from shared.state.lookups import Lookup
+
+
+#: Nobody needs longer to create one reference record.
+_CREATION = timedelta(minutes=3)
 
 
 async def resolve(services: Services, works: Sequence[Work], mapping: ObjectMapping) -> None:
@@ -91,12 +96,19 @@ def _wait(work: Work, attribute: AttributeMapping, escrow: Escrow, reason: str) 
     work.note("EntryReferenceResolution", "referenceResolution", "warning", reason, attribute=attribute.target)
 
 
+def _is_abandoned(holder: str, at: datetime) -> bool:
+    """Whether the claim on a reference record is older than any worker needs to create it: it died in between."""
+    kind, _, rest = holder.partition("|")
+    return kind == "reference" and at - datetime.fromisoformat(rest.rpartition("|")[2]) > _CREATION
+
+
 async def _create(services: Services, table: str, column: str, lookup: Lookup) -> Lookup:
     """Create a reference record once, however many objects need it at the same moment: the claim decides who does it."""
     sys_id = derived_sys_id(table, column, lookup.name.casefold())
-    owner = f"reference:{lookup.name}"
-    won = (await services.owners.claim([Claim(table, sys_id, f"{owner}:{services.worker}")]))[0] == f"{owner}:{services.worker}"
-    if not won:
+    at = services.clock()
+    claim = Claim(table, sys_id, f"reference|{services.worker}|{at.isoformat()}")
+    holder = (await services.owners.claim([claim]))[0]
+    if holder != claim.object_id and not (_is_abandoned(holder, at) and await services.owners.move(claim, holder)):
         return lookup
     outcome = (await services.servicenow.write([Insert(table, {column: lookup.name}, sys_id)]))[0]
     if isinstance(outcome, (Written, Refused)):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SECONDS_PER_BATCH: Final = 10.0
-MOST_ITEMS: Final = 100
+MOST_ITEMS: Final = 60
 MOST_BYTES: Final = 4_500_000
 _FIRST_GUESS = 0.25
 _SHORTEST = 0.002

@@ -6,6 +6,7 @@ difference. A lease that a worker holds in storage is not seen: who only looks n
 
 from __future__ import annotations
 
+import asyncio
 import operator
 import re
 from typing import TYPE_CHECKING, Any, override
@@ -38,6 +39,8 @@ class RecordedTables(Tables):
         self._beneath = beneath
         self._written: dict[str, _Rows] = {}
         self._versions = 0
+        #: One write at a time: whether a row is as expected is asked beneath, which takes a while.
+        self._writing = asyncio.Lock()
         self.requests = {}
 
     @override
@@ -91,22 +94,37 @@ class RecordedTables(Tables):
 
     @override
     async def delete(self, table: str, partition: str, key: str, etag: str = "") -> None:
-        found = await self.get(table, partition, key)
-        if etag and (found is None or found["etag"] != etag):
-            raise Stale(f"{table}/{partition}/{key}")
-        self._written.setdefault(table, {})[partition, key] = None
+        async with self._writing:
+            await self._drop(table, (partition, key), etag)
 
     @override
     async def transact(self, table: str, operations: Sequence[Operation]) -> list[str]:
-        before = dict(self._written.get(table, {}))
-        try:
-            return [await self._one(table, part) for part in operations]
-        except (Stale, Exists):
-            self._written[table] = before
-            raise
+        async with self._writing:
+            before = dict(self._written.get(table, {}))
+            try:
+                return [await self._one(table, part) for part in operations]
+            except (Stale, Exists):
+                self._written[table] = before
+                raise
 
     @override
     async def _write(self, table: str, verb: str, row: Mapping[str, Any], etag: str = "") -> str:
+        async with self._writing:
+            return await self._put(table, verb, row, etag)
+
+    async def _one(self, table: str, part: Operation) -> str:
+        if part.verb == "delete":
+            await self._drop(table, _key(part.row), part.etag)
+            return ""
+        return await self._put(table, part.verb, part.row, part.etag)
+
+    async def _drop(self, table: str, key: tuple[str, str], etag: str) -> None:
+        found = await self.get(table, *key)
+        if etag and (found is None or found["etag"] != etag):
+            raise Stale(f"{table}/{key[0]}/{key[1]}")
+        self._written.setdefault(table, {})[key] = None
+
+    async def _put(self, table: str, verb: str, row: Mapping[str, Any], etag: str) -> str:
         key = _key(row)
         found = await self.get(table, *key)
         name = f"{table}/{key[0]}/{key[1]}"
@@ -119,12 +137,6 @@ class RecordedTables(Tables):
         merged["etag"] = f"recorded-{self._versions}"
         self._written.setdefault(table, {})[key] = merged
         return str(merged["etag"])
-
-    async def _one(self, table: str, part: Operation) -> str:
-        if part.verb == "delete":
-            await self.delete(table, *_key(part.row), part.etag)
-            return ""
-        return await self._write(table, part.verb, part.row, part.etag)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

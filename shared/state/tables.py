@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import aiohttp
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
@@ -19,7 +20,9 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
+    ServiceRequestError,
 )
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableServiceClient
 
@@ -60,6 +63,8 @@ TRANSACTION = 100
 _TRANSACTION_BYTES = 900_000
 #: Bytes of one part of a transaction beside its texts: headers, and names and types of properties.
 _PART_BYTES = 1_500
+#: How long an idle connection is used again, in seconds: Node.js, under Azurite, hangs up after 5.
+_KEEP_ALIVE = 4.0
 _HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_PRECONDITION = 404, 409, 412
 _REFUSED = frozenset({401, 403})
 _KEY_LENGTH = 512
@@ -101,7 +106,7 @@ class Tables:
     @classmethod
     def open(cls, storage: Storage) -> Tables:
         """Sign in by connection string, or with the app's identity (``DefaultAzureCredential``)."""
-        options: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.2}
+        options: dict[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.2, "transport": _transport()}
         if storage.connection_string:
             return cls(TableServiceClient.from_connection_string(storage.connection_string, **options))
         from azure.identity.aio import DefaultAzureCredential
@@ -213,7 +218,13 @@ class Tables:
             return []
         async with self._request(table, "transaction") as client:
             try:
-                results = await client.submit_transaction([_transaction_part(part) for part in operations])
+                parts = [_transaction_part(part) for part in operations]
+                try:
+                    results = await client.submit_transaction(parts)
+                except ServiceRequestError:
+                    # The SDK repeats no POST. Repeated, one that was carried out meets its own ETags: Stale or Exists, which
+                    # the callers take for somebody else's write and look again.
+                    results = await client.submit_transaction(parts)
             except TableTransactionError as error:
                 if error.status_code == _HTTP_CONFLICT:
                     raise Exists(table) from error
@@ -315,6 +326,13 @@ class Tables:
             raise UnavailableError(f"Table Storage did not answer ({verb} {table}: {error.status_code})") from error
         except AzureError as error:
             raise UnavailableError(f"Table Storage did not answer ({verb} {table}: {type(error).__name__})") from error
+
+
+def _transport() -> AioHttpTransport:
+    """Connections that are hung up before the service does: a request on a dying one is lost, and a POST is not repeated."""
+    connector = aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+    return AioHttpTransport(session=session, session_owner=True)
 
 
 def row(partition: str, key: str, **properties: Any) -> Row:

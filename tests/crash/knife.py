@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from sandbox.chaos.memory import MemoryQueues, MemoryTables
+    from shared.state.queues import Backlog
     from shared.state.tables import Operation, Row
 
 #: Both sides speak plain HTTP here, and loading the machine's certificates for each life would take most of the time.
@@ -152,3 +153,7 @@ class CutQueues(Queues):
     @override
     async def lengths(self, queues: Iterable[str]) -> dict[str, int]:
         return await self._beneath.lengths(queues)
+
+    @override
+    async def backlog(self, queue: str) -> Backlog:
+        return await self._knife.call(f"queue peek {queue}", lambda: self._beneath.backlog(queue))

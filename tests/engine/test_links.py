@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from sandbox.instance.access import SYSTEM
 from shared.provisioning.operations import BadRequest
 from shared.provisioning.requests import NotNow, Unknown
 from tests.support.people import hire, memberships, record_of
-from tests.support.world import World
+
+if TYPE_CHECKING:
+    from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
