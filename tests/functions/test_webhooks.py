@@ -64,6 +64,10 @@ async def drained(here: Hosted) -> None:
     await until(empty, seconds=60, what="the queues are empty")
 
 
+#: An id that nobody has.
+_STRANGER = "5f0c1d7e-0000-4000-8000-00000000dead"
+
+
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "token",
@@ -111,13 +115,13 @@ async def test_a_thousand_notifications_are_answered_well_before_graph_calls_tha
         {"clientState": None},
         {"clientState": ["a-secret-of-the-tests"]},
         {"clientState": f"{STATE} "},
-        {"subscriptionId": str(uuid.uuid4())},
+        {"subscriptionId": _STRANGER},
         {"subscriptionId": "not a guid"},
         {"resource": "Users/../groups"},
         {"resource": "me/messages"},
         {"changeType": "exploded"},
-        {"resourceData": {"id": str(uuid.uuid4())}},
-        {"subscriptionId": str(uuid.uuid4()), "lifecycleEvent": "subscriptionRemoved"},
+        {"resourceData": {"id": _STRANGER}},
+        {"subscriptionId": _STRANGER, "lifecycleEvent": "subscriptionRemoved"},
         {"clientState": "forged", "lifecycleEvent": "missed"},
     ],
     ids=str,
