@@ -26,7 +26,7 @@ def blueprint(worker: Worker) -> func.Blueprint:
     async def subscriptions(timer: func.TimerRequest) -> None:
         del timer
         services = await worker.services()
-        await services.subscribing.ensure()
+        await services.subscribing.ensure(ask=True)
 
     @part.function_name("verify")
     @part.timer_trigger("timer", schedules.verify)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("provisioning.claiming")
 
 _LOOK_AGAIN = 5.0
+#: Stands for the hash of a value that was exported for a record's former owner: equal to no value.
+_FORMER = "former"
+
+type Takeover = Literal["taken", "refused", "busy"]
 
 
 async def adopt_begun(services: Services, batch: Batch) -> None:
@@ -53,9 +57,14 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
     table = batch.mapping.table
     claims = [Claim(table, work.record["sys_id"], work.object_id) for work in matched if work.record is not None]
     for work, claim, owner in zip(matched, claims, await services.owners.claim(claims), strict=True):
-        taken = "taken" if owner == work.object_id else await _take_over(services, batch.kind, claim, owner)
+        taken: Takeover = "taken"
+        exported: frozenset[str] = frozenset()
+        if owner != work.object_id:
+            taken, exported = await _take_over(services, batch.kind, claim, owner)
         if taken == "taken":
             work.is_new_link = True
+            # What was exported for the former owner counts as provisioned: where the new one has nothing, it is cleared.
+            work.join = replace(work.join, hashes={**dict.fromkeys(exported, _FORMER), **work.join.hashes})
         elif taken == "busy":
             work.end(Outcome("retried", again=_LOOK_AGAIN))
         else:
@@ -68,24 +77,27 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
             work.end(Outcome("escrowed", "other", "failure", error))
 
 
-async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> Literal["taken", "refused", "busy"]:
-    """A rehire: the record of an object that is deleted, unassigned or gone passes to the new one."""
+async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> tuple[Takeover, frozenset[str]]:
+    """A rehire: the record of an object that is deleted, unassigned or gone passes to the new one.
+
+    Returns whether it did, and the columns that were exported for the former owner.
+    """
     join = await services.joins.get(kind, former)
     if join.is_held(services.clock()):
-        return "busy"
+        return "busy", frozenset()
     if join.sys_id == claim.sys_id and join.is_linked:
-        return "refused"
+        return "refused", frozenset()
     try:
         if join.sys_id == claim.sys_id:
             await services.joins.retire(join)
         if not await services.owners.move(claim, former):
-            return "busy"
+            return "busy", frozenset()
     except Stale:
-        return "busy"
+        return "busy", frozenset()
     log.warning("record %s passes from %s to %s", claim.sys_id, former, claim.object_id)
     pairs = await services.memberships.of_user(former) if kind == "user" else []
     await services.queues.send_all(PairsDue(pairs=tuple(part), reason="released") for part in chunks(sorted(pairs)))
-    return "taken"
+    return "taken", frozenset(join.hashes) if join.sys_id == claim.sys_id else frozenset()
 
 
 async def claim_new(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:

@@ -34,6 +34,8 @@ log = logging.getLogger("provisioning.subscriptions")
 _RESOURCES: tuple[tuple[str, Kind, Chain], ...] = (("users", "user", "users"), ("groups", "group", "groups"))
 #: Renewed when less than this is left of the 29 days: weeks of failures fit in before one is lost.
 _RENEW_BEFORE = timedelta(days=21)
+#: Longer than making two subscriptions takes, with their validations, in seconds.
+_TURN_SECONDS = 120.0
 
 
 class Subscribing:
@@ -47,17 +49,27 @@ class Subscribing:
         base = self._services.settings.notifications.url
         return f"{base}/api/notifications", f"{base}/api/lifecycle"
 
-    async def ensure(self, *, renew: bool = False) -> None:
+    async def ensure(self, *, renew: bool = False, ask: bool = False) -> None:
         """Create, renew or recreate what needs it; ``renew`` extends all (Graph asked for reauthorization).
 
+        ``ask`` looks at Graph's own list even if all seems well: a subscription that expired is gone without a word.
         A failure of one resource does not stop the other; it is kept with the resource for the operator to see.
         """
         notifications = self._services.settings.notifications
         if not notifications.url:
             return
         held = {row.resource: row for row in await self._services.held_subscriptions.all()}
-        if all(self._is_good(held.get(resource)) for resource, _, _ in _RESOURCES) and not renew:
+        if all(self._is_good(held.get(resource)) for resource, _, _ in _RESOURCES) and not (renew or ask):
             return
+        store = self._services.held_subscriptions
+        if not await store.take_turn(self._services.clock(), _TURN_SECONDS):
+            return  # another worker is at it
+        try:
+            await self._ensure_all({row.resource: row for row in await store.all()}, renew=renew)
+        finally:
+            await store.end_turn()
+
+    async def _ensure_all(self, held: dict[str, HeldSubscription], *, renew: bool) -> None:
         present = {row.id: row for row in await list_subscriptions(self._services.graph)}
         for resource, kind, chain in _RESOURCES:
             try:

@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.state.leases import moment
-from shared.state.tables import row
+from shared.state.tables import Exists, Stale, row
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from shared.state.tables import Tables
 
 _TABLE = "subscriptions"
 _PARTITION = "graph"
+_TURN = ("turn", "turn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,22 @@ class HeldSubscriptions:
 
     async def remove(self, resource: str) -> None:
         await self._tables.delete(_TABLE, _PARTITION, resource)
+
+    async def take_turn(self, at: datetime, seconds: float) -> bool:
+        """Whether it is ours to make and renew subscriptions for some seconds: two workers at once would make two of each."""
+        found = await self._tables.get(_TABLE, *_TURN)
+        until = row(*_TURN, until=(at + timedelta(seconds=seconds)).isoformat())
+        try:
+            if found is None:
+                await self._tables.insert(_TABLE, until)
+            else:
+                taken_until = moment(found["until"])
+                if taken_until is not None and taken_until > at:
+                    return False
+                await self._tables.replace(_TABLE, until, str(found["etag"]))
+        except (Exists, Stale):
+            return False
+        return True
+
+    async def end_turn(self) -> None:
+        await self._tables.delete(_TABLE, *_TURN)

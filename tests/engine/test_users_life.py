@@ -171,7 +171,7 @@ async def test_deleted_and_restored_before_we_looked_changes_nothing(here: World
 
 
 async def test_a_rehire_with_the_old_name_takes_the_record_over_and_the_old_purge_touches_nobody(here: World) -> None:
-    old = hire(here, "again", jobTitle="first time")
+    old = hire(here, "again", jobTitle="first time", city="Lyon")
     here.tenant.tenant.create_group("Old friends", members=[old])
     await here.cycle()
     sys_id = record_of(here, "again")["sys_id"]
@@ -181,6 +181,7 @@ async def test_a_rehire_with_the_old_name_takes_the_record_over_and_the_old_purg
     await here.cycle()
     row = record_of(here, "again")
     assert (row["sys_id"], row["title"], row["active"], row["locked_out"]) == (sys_id, "second time", "true", "false")
+    assert row["city"] == "", "what was exported for the former owner is not the new one's"
     assert memberships(here, "Old friends") == []
     assert (await here.services.joins.get("user", old)).state == "retired"
     assert await here.services.owners.owner("sys_user", sys_id) == new
