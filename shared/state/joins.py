@@ -22,10 +22,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shared.events import Kind, now
-from shared.state.leases import Intent, Lease, LeasedRows, Taken, moment
+from shared.state.leases import Intent, LeasedStore, moment
 from shared.state.tables import Operation, row
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Join:
         """Whether somebody may be acting on the object at this moment."""
         return bool(self.lease_holder) and self.lease_until is not None and self.lease_until > at
 
+    def with_etag(self, etag: str) -> Self:
+        return replace(self, etag=etag)
+
     def to_row(self) -> Row:
         properties = row(
             *self.key,
@@ -143,12 +146,11 @@ class Join:
         )
 
 
-class Joins:
+class Joins(LeasedStore[Join]):
     """Read, lease and commit joins of users and groups."""
 
     def __init__(self, tables: Tables, clock: Callable[[], datetime] = now) -> None:
-        self._tables = tables
-        self._leases = LeasedRows(tables, _TABLE, clock)
+        super().__init__(tables, _TABLE, clock)
 
     async def get(self, kind: Kind, object_id: str) -> Join:
         return (await self.get_many(kind, [object_id]))[0]
@@ -160,22 +162,6 @@ class Joins:
             Join(kind=kind, object_id=object_id) if found is None else Join.from_row(kind, found)
             for object_id, found in zip(ids, rows, strict=True)
         ]
-
-    async def take(self, joins: Sequence[Join], holder: str) -> list[tuple[Join, Taken]]:
-        """Take the lease of each; the join comes back as it stands under the lease."""
-        taken = await self._leases.take([join.to_row() for join in joins], holder)
-        return [
-            (replace(join, etag=outcome.lease.etag) if outcome.lease else join, outcome)
-            for join, outcome in zip(joins, taken, strict=True)
-        ]
-
-    async def write(self, joins: Sequence[tuple[Join, Lease]], *, keep: bool) -> list[Lease | None]:
-        """Write joins under their leases; None where the lease was lost (the row is then marked dirty)."""
-        results = await self._leases.write([(join.to_row(), lease) for join, lease in joins], keep=keep)
-        lost = [join.key for (join, _), lease in zip(joins, results, strict=True) if lease is None]
-        if lost:
-            await self._leases.mark_dirty(lost)
-        return results
 
     async def mark_seen(self, joins: Sequence[Join], generation: int) -> None:
         """Note that a full round saw these objects unchanged. A row that changed meanwhile is left alone."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from shared.events import now
 from shared.state.tables import Exists, Operation, Stale
@@ -136,6 +136,41 @@ class LeasedRows:
         """Say that what the rows claim may not be what ServiceNow holds; unconditionally, whoever holds them now."""
         marks = [Operation("merge", {"PartitionKey": partition, "RowKey": key, "dirty": True}) for partition, key in keys]
         await self._tables.apply(self._table, marks)
+
+
+class Leasable(Protocol):
+    """What a store keeps in a leased row."""
+
+    @property
+    def key(self) -> tuple[str, str]: ...
+
+    def to_row(self) -> Row: ...
+
+    def with_etag(self, etag: str) -> Self: ...
+
+
+class LeasedStore[T: Leasable]:
+    """A store whose rows are acted upon under a lease."""
+
+    def __init__(self, tables: Tables, table: str, clock: Callable[[], datetime] = now) -> None:
+        self._tables = tables
+        self._leases = LeasedRows(tables, table, clock)
+
+    async def take(self, items: Sequence[T], holder: str) -> list[tuple[T, Taken]]:
+        """Take the lease of each; the item comes back as it stands under the lease."""
+        taken = await self._leases.take([item.to_row() for item in items], holder)
+        return [
+            (item.with_etag(outcome.lease.etag) if outcome.lease else item, outcome)
+            for item, outcome in zip(items, taken, strict=True)
+        ]
+
+    async def write(self, items: Sequence[tuple[T, Lease]], *, keep: bool) -> list[Lease | None]:
+        """Write items under their leases; None where the lease was lost (the row is then marked dirty)."""
+        results = await self._leases.write([(item.to_row(), lease) for item, lease in items], keep=keep)
+        lost = [item.key for (item, _), lease in zip(items, results, strict=True) if lease is None]
+        if lost:
+            await self._leases.mark_dirty(lost)
+        return results
 
 
 def moment(value: Any) -> datetime | None:

@@ -8,11 +8,11 @@ name a membership that has no row yet, but never the other way round.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from shared.events import now
 from shared.state.joins import bucket
-from shared.state.leases import Intent, Lease, LeasedRows, Taken, moment
+from shared.state.leases import Intent, LeasedStore, moment
 from shared.state.tables import Operation, row
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class Membership:
     def key(self) -> tuple[str, str]:
         return _partition(self.group_id), self.user_id
 
+    def with_etag(self, etag: str) -> Self:
+        return replace(self, etag=etag)
+
     def to_row(self) -> Row:
         properties = row(
             *self.key,
@@ -94,12 +97,11 @@ class Membership:
         )
 
 
-class Memberships:
+class Memberships(LeasedStore[Membership]):
     """Read, lease and commit memberships, by group and by user."""
 
     def __init__(self, tables: Tables, clock: Callable[[], datetime] = now) -> None:
-        self._tables = tables
-        self._leases = LeasedRows(tables, _TABLE, clock)
+        super().__init__(tables, _TABLE, clock)
 
     async def get_many(self, pairs: Sequence[tuple[str, str]]) -> list[Membership]:
         """The rows of these (group id, user id) pairs, in order; an empty one where there is none."""
@@ -125,21 +127,6 @@ class Memberships:
         await self._tables.apply(
             _INDEX, [Operation("upsert", row(bucket(user), f"{user}|{group}")) for group, user in dict.fromkeys(pairs)]
         )
-
-    async def take(self, memberships: Sequence[Membership], holder: str) -> list[tuple[Membership, Taken]]:
-        taken = await self._leases.take([membership.to_row() for membership in memberships], holder)
-        return [
-            (replace(membership, etag=outcome.lease.etag) if outcome.lease else membership, outcome)
-            for membership, outcome in zip(memberships, taken, strict=True)
-        ]
-
-    async def write(self, memberships: Sequence[tuple[Membership, Lease]], *, keep: bool) -> list[Lease | None]:
-        """Write rows under their leases; None where the lease was lost (the row is then marked dirty)."""
-        results = await self._leases.write([(membership.to_row(), lease) for membership, lease in memberships], keep=keep)
-        lost = [membership.key for (membership, _), lease in zip(memberships, results, strict=True) if lease is None]
-        if lost:
-            await self._leases.mark_dirty(lost)
-        return results
 
     async def mark_dirty(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Say that what the rows claim may not be what ServiceNow holds."""
