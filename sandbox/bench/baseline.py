@@ -92,7 +92,8 @@ async def _measured(target: Target, port: int, pem: Path, people: Sequence[Mappi
     await asyncio.to_thread(_bring_all, f"https://127.0.0.1:{port}", pem, people)
     seconds = time.monotonic() - started
     counts = await target.requests()
-    if {status for status in counts["statuses"] if not status.startswith("2")}:
+    # 403: the second insert of a name that the column has cut (see _bring).
+    if {status for status in counts["statuses"] if not status.startswith("2")} - {"403"}:
         raise BenchError(f"the baseline was refused: {counts['statuses']}")
     committed = sum(counts["commits"].values())
     return Baseline(len(people), seconds, counts["http_total"], committed * write / (SLOTS * seconds))
