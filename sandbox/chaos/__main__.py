@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import concurrent.futures
+import multiprocessing
+import os
 import sys
 import time
 from collections import Counter
@@ -24,29 +27,41 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed (%(default)s)")
     parser.add_argument("--seed", type=int, help="play this one again, and say everything that happens")
     parser.add_argument("--steps", type=int, default=30, help="deeds and harms in a history (%(default)s)")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="histories played side by side (%(default)s)")
     parser.add_argument("--shrink", type=int, default=8, help="tries to shorten a history that ends wrong (%(default)s)")
     parser.add_argument("--logs", type=Path, help="keep the hosts' logs of what ends wrong in this directory")
-    return asyncio.run(_run(parser.parse_args(arguments)))
+    parser.add_argument("--log-level", default="warning", help="what the hosts log, from this level on (%(default)s)")
+    return _run(parser.parse_args(arguments))
 
 
-async def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     seeds = [args.seed] if args.seed is not None else list(range(args.first, args.first + args.seeds))
     begun = time.monotonic()
-    wrong: list[int] = []
     counts: Counter[str] = Counter()
     harms: Counter[str] = Counter()
-    for seed in seeds:
-        result = await play(history(seed, args.steps))
-        counts.update(result.counts)
-        harms.update(result.harms)
-        _print(result, everything=args.seed is not None)
-        if result.faults:
-            wrong.append(seed)
-            _keep_log(args.logs, result)
-            if args.shrink:
-                await _shorten(result.history, args.shrink)
+    failing: list[History] = []
+    # Each in a process of its own: both simulators of a history run in it, and are not to wait for another history's.
+    spawn = multiprocessing.get_context("spawn")
+    lanes = max(1, min(args.at_once, len(seeds)))
+    with concurrent.futures.ProcessPoolExecutor(lanes, mp_context=spawn, max_tasks_per_child=1) as pool:
+        for ended in concurrent.futures.as_completed([pool.submit(_played, seed, args.steps, args.log_level) for seed in seeds]):
+            result = ended.result()
+            counts.update(result.counts)
+            harms.update(result.harms)
+            _print(result, everything=args.seed is not None)
+            if result.faults:
+                failing.append(result.history)
+                _keep_log(args.logs, result)
+    if args.shrink:
+        for one in failing:
+            asyncio.run(_shorten(one, args.shrink))
+    wrong = sorted(one.seed for one in failing)
     print(_summary(len(seeds), wrong, counts, harms, time.monotonic() - begun), flush=True)
     return 1 if wrong else 0
+
+
+def _played(seed: int, steps: int, log_level: str) -> Result:
+    return asyncio.run(play(history(seed, steps), log_level))
 
 
 def _print(result: Result, *, everything: bool) -> None:

@@ -44,11 +44,11 @@ class Result:
     log: str = ""
 
 
-async def play(history: History) -> Result:
-    """Play a history and judge its end."""
+async def play(history: History, log_level: str = "warning") -> Result:
+    """Play a history and judge its end; the hosts log from this level on."""
     result = Result(history)
     started = time.monotonic()
-    async with Stage(history) as stage:
+    async with Stage(history, log_level) as stage:
         before = records_of(stage.instance)
         hands = Hands(stage.source.tenant, stage.instance, assigned=history.scope == "assigned")
         judge = Judge(stage.source.tenant, stage.instance, hands.memory, before)
@@ -75,7 +75,8 @@ async def play(history: History) -> Result:
         if result.faults:
             result.log = stage.logs()
     records, memory = await undisturbed(history)
-    result.faults += unequal(mine, picture(records, memory), Spared.of(stage.source.tenant, hands.memory, memory))
+    spared = Spared.of(stage.source.tenant, hands.in_scope, hands.memory, memory)
+    result.faults += unequal(mine, picture(records, memory), spared)
     result.seconds = time.monotonic() - started
     return result
 

@@ -4,10 +4,12 @@ What the way decided and nobody can tell from the end is accepted either way, an
 
 | accepted | because |
 |---|---|
-| no record of somebody who was inactive before he had one | nobody had to see the moment in between |
+| no record of somebody who was inactive before he had one, or one with his memberships | nobody had to see the moment between |
 | an inactive record of somebody who is gone for good, after a delta token was lost | only Graph's own word may delete |
 | the former department, while there is no record of the new one | a reference that waits keeps what it holds |
 | a manager who was deleted at some time, or none | nothing tells about the people whom he manages |
+| a manager who need not have a record, or none | nobody had to see the moment in which he was active |
+| the last values of somebody who is deleted now | he was to be disabled; what changed right before, nobody had to see |
 | a value of the former owner of a record that was taken over | what never was provisioned for the new one is left alone |
 | a value or a membership that somebody edited in ServiceNow | drift is reported, not repaired, by default |
 """
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.agreement import Difference, compare
 from sandbox.chaos.looking import directory_of, records_of
-from sandbox.tenant import Kind
+from sandbox.tenant import Kind, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 #: How much earlier than a write an entry of the log may say it was written, in seconds: both clocks are this machine's.
 _CLOCKS_DIFFER = 0.5
 _MEMBERSHIPS = "sys_user_grmember"
+_STATE = frozenset({"active", "locked_out"})
 
 
 class Judge:
@@ -57,7 +60,7 @@ class Judge:
             before=self._with_local_records(records),
         )
         found = [_sentence(one) for one in agreement.differences if not self._is_accepted(one, directory, records)]
-        return [*found, *doubles(records), *taken_away(self._instance.deeds, records, self._memory, self._tenant)]
+        return [*found, *doubles(records), *taken_away(self._instance.deeds, records, self._memory)]
 
     def _with_local_records(self, records: Records) -> Records:
         """What ServiceNow's own people made, on the way too: it is to be there as they made it."""
@@ -88,13 +91,20 @@ class Judge:
                 return True
         if table == "sys_user" and column == "manager":
             managers = {(one.get("manager") or {}).get("id") for one in directory.users if one["id"] in owners}
-            return bool(managers & memory.recycled)
+            return bool(managers & (memory.recycled | memory.unseen))
         if table == "sys_user":
             ids = {key for key, row in records.users.items() if row["user_name"].casefold() == difference.subject.casefold()}
             return any((sys_id, column) in memory.edited for sys_id in ids)
         if table == _MEMBERSHIPS:
-            return self._was_unlinked(difference, records)
+            return self._was_unlinked(difference, records) or self._is_unseens_own(difference, directory, records)
         return False
+
+    def _is_unseens_own(self, difference: Difference, directory: Directory, records: Records) -> bool:
+        """Whether somebody who need not have a record has one after all, and with it a membership that he has in Entra."""
+        group, _, user = difference.subject.rpartition(": ")
+        title = records.groups.get(group, {}).get("name")
+        members = {one for each in directory.groups if each["displayName"] == title for one in directory.members[each["id"]]}
+        return difference.expected == "0 rows" and bool(self._ids_of(user) & self._memory.unseen & members)
 
     def _was_unlinked(self, difference: Difference, records: Records) -> bool:
         group, _, user = difference.subject.rpartition(": ")
@@ -128,12 +138,12 @@ def doubles(records: Records) -> list[str]:
     ]
 
 
-def taken_away(deeds: Iterable[Deed], records: Records, memory: Memory, tenant: Tenant) -> list[str]:
+def taken_away(deeds: Iterable[Deed], records: Records, memory: Memory) -> list[str]:
     """Accounts disabled, records deleted and members removed that had done nothing to deserve it."""
     wrong: list[str] = []
     subjects = {name: object_id for object_id, names in memory.names.items() for name in names}
     sharers = Counter(name for names in memory.names.values() for name in names)
-    dissolved = {str(tenant.objects[one].properties["displayName"]) for one in memory.dissolved}
+    dissolved = memory.all_titles(memory.dissolved)
     parted = {group for group, _ in memory.parted}
     former = {deed.sys_id: deed.before or deed.after for deed in deeds if deed.table == "sys_user_group"}
     for deed in deeds:
@@ -150,7 +160,7 @@ def taken_away(deeds: Iterable[Deed], records: Records, memory: Memory, tenant: 
         if deed.table == _MEMBERSHIPS and deed.verb == "delete":
             user = records.users.get(deed.before.get("user", ""), {}).get("user_name", "").casefold()
             group = records.groups.get(deed.before.get("group", ""), former.get(deed.before.get("group", ""), {}))
-            ids = {one.id for one in tenant.order[Kind.GROUP] if one.properties["displayName"] == group.get("name")}
+            ids = {one for one, titles in memory.titles.items() if group.get("name") in titles}
             if sharers[user] == 1 and ids and not any((one, subjects[user]) in memory.parted for one in ids & parted | ids):
                 wrong.append(f"{user} was taken out of {group.get('name')} and never should have been")
     return wrong
@@ -174,20 +184,27 @@ def unaccounted(deeds: Iterable[Deed], written_at: Mapping[str, float]) -> list[
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """Whose end the way decides: people (user names, in lower case), people with their memberships only, groups (names)."""
+    """Whose end the way decides: people (user names, in lower case), people with their memberships only, groups (names).
+
+    ``left``: people who are gone or out of scope, of whom only the state is compared.
+    """
 
     people: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
     members: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, tenant: Tenant, *memories: Memory) -> Spared:
+    def of(cls, tenant: Tenant, in_scope: Collection[str] | None, *memories: Memory) -> Spared:
         """What runs with these memories need not have in common."""
         names = memories[0].all_names
+        there = {one.id for one in tenant.order[Kind.USER] if one.state is State.LIVE}
+        left = memories[0].names.keys() - (there if in_scope is None else there & set(in_scope))
         return cls(
+            left=names(left) - names(memories[0].names.keys() - left),
             people=names(frozenset().union(*(memory.unseen | memory.purged for memory in memories))),
             members=names(frozenset().union(*(memory.unlinked_users for memory in memories))),
-            groups=frozenset(str(tenant.objects[one].properties["displayName"]) for one in memories[0].dissolved),
+            groups=memories[0].all_titles(memories[0].dissolved),
         )
 
     def covers(self, key: str) -> bool:
@@ -234,7 +251,7 @@ def unequal(
     wrong = [f"{key}: only in the disturbed run" for key in sorted(mine - other)]
     wrong += [f"{key}: only in the undisturbed run" for key in sorted(other - mine)]
     for key in sorted(mine & other):
-        names = sorted(disturbed[key].keys() & undisturbed[key].keys())
+        names = sorted(_STATE & disturbed[key].keys() if key in spared.left else disturbed[key].keys() & undisturbed[key].keys())
         differing = [name for name in names if disturbed[key][name] != undisturbed[key][name]]
         wrong += [f"{key}: {name} is {disturbed[key][name]!r}, undisturbed {undisturbed[key][name]!r}" for name in differing]
     return wrong

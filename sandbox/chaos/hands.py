@@ -41,6 +41,11 @@ class Memory:
     unlinked: set[tuple[str, str]] = field(default_factory=set)  # (group sys_id, user sys_id) removed by hand
     unlinked_users: set[str] = field(default_factory=set)  # of whom a membership was removed by hand
     names: dict[str, set[str]] = field(default_factory=dict)  # object id -> all user names, in lower case
+    titles: dict[str, set[str]] = field(default_factory=dict)  # object id -> all names of a group
+
+    def all_titles(self, object_ids: Collection[str]) -> frozenset[str]:
+        """Every name that these groups have had."""
+        return frozenset(title for object_id in object_ids for title in self.titles.get(object_id, ()))
 
     def all_names(self, object_ids: Collection[str]) -> frozenset[str]:
         """Every user name that these people have had, in lower case."""
@@ -337,6 +342,8 @@ class Hands:
     def _look(self) -> None:
         """Remember who is, at this moment, to be provisioned or not."""
         scope, memory = self.in_scope, self.memory
+        for group in self._tenant.order[Kind.GROUP]:
+            memory.titles.setdefault(group.id, set()).add(_name(group))
         for user in self._tenant.order[Kind.USER]:
             memory.names.setdefault(user.id, set()).add(str(user.properties["userPrincipalName"]).lower())
             live = user.state is State.LIVE and user.properties["accountEnabled"] is not False

@@ -58,8 +58,9 @@ def instance_config() -> InstanceConfig:
 class Stage:
     """``async with Stage(history) as stage``: everything runs."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, log_level: str = "warning") -> None:
         self._history = history
+        self._log_level = log_level
         self._stack = contextlib.AsyncExitStack()
         self._choice = random.Random(f"front/{history.seed}")
         self.hosts: list[HostProcess] = []
@@ -89,7 +90,9 @@ class Stage:
             settings = self._settings(through, self.source.url.removesuffix("/v1.0"), target.url, front.url)
             keys = Path(await asyncio.to_thread(_directory, stack)) / "keys.json"
             self.hosts = [
-                HostProcess(_APP, settings, keys_file=keys, queue_lease=_QUEUE_LEASE, name=f"host{number}", log_level="warning")
+                HostProcess(
+                    _APP, settings, keys_file=keys, queue_lease=_QUEUE_LEASE, name=f"host{number}", log_level=self._log_level
+                )
                 for number in range(_HOSTS)
             ]
             stack.push_async_callback(self._end_hosts)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from sandbox.processes import ProcessError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
@@ -61,6 +63,7 @@ class Weather:
         self._beyond_lease = beyond_lease
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: set[HostProcess] = set()
+        self._kills: Counter[HostProcess] = Counter()
         self.counts: Counter[str] = Counter()
         self.tokens_lost = False
 
@@ -168,9 +171,16 @@ class Weather:
     async def _kill(self, host: HostProcess, seconds: float) -> None:
         if not self.serves(host):
             return
+        self._kills[host] += 1
+        mine = self._kills[host]
         await host.kill()
         await asyncio.sleep(seconds)
-        await host.start()
+        try:
+            await host.start()
+        except ProcessError:
+            if self._kills[host] == mine:
+                raise
+            # Killed again while it started: whoever did it starts it.
 
     async def _stop(self, host: HostProcess) -> None:
         if not self.serves(host):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Batch:
     """The works of one event and what they share. ``crossed``: taken over together with somebody's intent.
 
-    ``begun``: the records that a former worker may have created for them, by object id.
+    ``inherited``: taken over from somebody who never gave his lease back. ``begun``: the records that a former worker may have
+    created for them, by object id.
     """
 
     event: ObjectsChanged | ObjectsSnapshot
@@ -30,6 +31,7 @@ class Batch:
     context: EvaluationContext
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     crossed: list[str] = field(default_factory=list)
+    inherited: set[str] = field(default_factory=set)
     begun: dict[str, str] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] | None = None
     #: Object ids of the groups of each object, where the mapping asks for them; None while unread.

@@ -76,12 +76,18 @@ async def _write_escrows(services: Services, batch: Batch) -> None:
 
 async def _write_log(services: Services, batch: Batch) -> None:
     ended = services.clock()
-    event = batch.event
-    # Keyed by the event, not by the moment: a replay after a crash writes the same row again.
-    heard = event.occurred_at if isinstance(event, ObjectsChanged) else event.read_at
+    # What a snapshot settled without a lease is entered at the moment of the snapshot: a replay writes the same row again.
+    read_at = batch.event.read_at if isinstance(batch.event, ObjectsSnapshot) else ended
     context = replace(services.log_context(batch.event.cycle_id), schema_version=batch.mapping.version)
     entries = [
-        LogEntry(heard, work.change_id, work.object_id, summarize(work, context, batch.started, ended))
+        LogEntry(
+            at := ended if work.lease is not None else read_at,
+            work.change_id,
+            work.object_id,
+            summarize(work, context, batch.started, at),
+            replayed=work.object_id in batch.inherited,
+            quiet=work.outcome.name in _QUIET,
+        )
         for work in batch.works
         if work.outcome is not None
         and (work.outcome.name not in _QUIET or work.object_id in batch.crossed)

@@ -174,6 +174,8 @@ class Objects:
                 work.end(Outcome("retried", again=_busy_delay(outcome, at)))
                 continue
             work.join, work.lease = join, outcome.lease
+            if work.join.lease_holder:
+                batch.inherited.add(work.object_id)
             if isinstance(batch.event, ObjectsChanged) and batch.event.reason == "request":
                 # An operator asks what is there now: nothing that was remembered is believed.
                 work.join = replace(join, dirty=True)

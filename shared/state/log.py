@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.state.joins import bucket
@@ -26,20 +26,29 @@ _END = 10_000_000_000_000
 _HOUR = 3_600_000
 #: A property holds 32 Ki units of UTF-16, and a character may take two.
 _PART = 16_000
+#: Entries of one object among which an earlier one of the same change is looked for: a replay follows within minutes.
+_LOOK_BACK = 50
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One entry: what happened to ``object_id`` at ``at`` under ``change_id``. A replay writes the same row again."""
+    """One entry: what happened to ``object_id`` at ``at`` under ``change_id``.
+
+    ``replayed``: somebody may have written an entry of this change before, and died before he was done. The new one takes its
+    place, so that a change has one entry and the order is that of the moments shown. ``quiet``: it has nothing to add to an
+    entry that is there already.
+    """
 
     at: datetime
     change_id: str
     object_id: str
     document: Mapping[str, Any]
+    replayed: bool = False
+    quiet: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
-        milliseconds = int(self.at.timestamp() * 1000)
+        milliseconds = _milliseconds(self.at)
         return f"{(_END - milliseconds) // _HOUR:08d}", f"{_END - milliseconds:014d}-{self.change_id}"
 
 
@@ -50,8 +59,11 @@ class ProvisioningLog:
         self._tables = tables
 
     async def write(self, entries: Sequence[LogEntry]) -> None:
+        earlier = {entry.change_id: await self._keys(entry) for entry in entries if entry.replayed}
         operations, pointers = [], []
         for entry in entries:
+            if entry.quiet and earlier.get(entry.change_id):
+                continue
             text = json.dumps(entry.document, separators=(",", ":"), ensure_ascii=False)
             parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
             properties = {f"document_{number}": part for number, part in enumerate(parts)}
@@ -59,6 +71,20 @@ class ProvisioningLog:
             pointers.append(Operation("upsert", row(bucket(entry.object_id), "|".join((entry.object_id, *entry.key)))))
         await self._tables.apply(_INDEX, pointers)
         await self._tables.apply(_TABLE, operations)
+        for entry in entries:
+            if not entry.quiet:
+                for key in earlier.get(entry.change_id, []):
+                    await self._remove(entry.object_id, key)
+
+    async def _keys(self, entry: LogEntry) -> list[tuple[str, str]]:
+        """Where entries of the same change stand that are not this one."""
+        pointers = await self._tables.query(_INDEX, *_of_object(entry.object_id), limit=_LOOK_BACK)
+        keys = [(partition, key) for _, partition, key in (str(found["RowKey"]).split("|") for found in pointers)]
+        return [key for key in keys if key != entry.key and key[1].endswith(f"-{entry.change_id}")]
+
+    async def _remove(self, object_id: str, key: tuple[str, str]) -> None:
+        await self._tables.delete(_TABLE, *key)
+        await self._tables.delete(_INDEX, bucket(object_id), "|".join((object_id, *key)))
 
     async def page(
         self, *, size: int, token: dict[str, str] | None, since: datetime | None = None
@@ -66,7 +92,7 @@ class ProvisioningLog:
         """One page, newest first, and the token of the next one."""
         condition, parameters = "", {}
         if since is not None:
-            oldest = _END - int(since.astimezone(UTC).timestamp() * 1000)
+            oldest = _END - _milliseconds(since)
             condition = "PartitionKey le @hour and RowKey le @moment"
             parameters = {"hour": f"{oldest // _HOUR:08d}", "moment": f"{oldest:014d}~"}
         rows, following = await self._tables.page(_TABLE, condition, parameters, size=size, token=token)
@@ -74,9 +100,7 @@ class ProvisioningLog:
 
     async def of_object(self, object_id: str, *, limit: int) -> list[dict[str, Any]]:
         """The newest entries of one object."""
-        condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
-        parameters = {"partition": bucket(object_id), "first": f"{object_id}|", "last": f"{object_id}}}"}
-        pointers = await self._tables.query(_INDEX, condition, parameters, limit=limit)
+        pointers = await self._tables.query(_INDEX, *_of_object(object_id), limit=limit)
         keys = [str(found["RowKey"]).split("|") for found in pointers]
         rows = await self._tables.get_many(_TABLE, [(partition, key) for _, partition, key in keys])
         return [_document(found) for found in rows if found is not None]
@@ -85,6 +109,17 @@ class ProvisioningLog:
 def documents_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The documents of rows of the log's table, oldest first."""
     return [_document(found) for found in sorted(rows, key=lambda found: str(found["RowKey"]), reverse=True)]
+
+
+def _milliseconds(at: datetime) -> int:
+    """Whole milliseconds since 1970, cut off as in the moment that is shown; a float would be one short now and then."""
+    return (at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _of_object(object_id: str) -> tuple[str, dict[str, str]]:
+    """The condition for the pointers of one object, newest first, and its parameters."""
+    condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+    return condition, {"partition": bucket(object_id), "first": f"{object_id}|", "last": f"{object_id}}}"}
 
 
 def _document(found: Row) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sandbox.chaos.witness import Deed, Witness
 from sandbox.instance import InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
 from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
-from sandbox.tenant import Tenant, TenantConfig, TenantServer
+from sandbox.tenant import Kind, Tenant, TenantConfig, TenantServer
 from tests.support.world import settings_for
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_what_was_edited_by_hand_is_accepted_and_only_that(end: End) -> None:
 def test_an_account_that_was_turned_off_on_the_way_is_found_though_it_is_on_again(end: End) -> None:
     row = end.first("sys_user", active="true")
     deed = Deed(1.0, "update", "sys_user", row["sys_id"], {**row, "active": "true"}, {**row, "active": "false"})
-    (sentence,) = taken_away([deed], records_of(end.instance), end.hands.memory, end.tenant)
+    (sentence,) = taken_away([deed], records_of(end.instance), end.hands.memory)
     assert row["user_name"].casefold() in sentence
 
 
@@ -154,7 +154,7 @@ def test_an_account_that_was_turned_off_on_the_way_is_found_though_it_is_on_agai
 def test_a_record_that_was_deleted_on_the_way_is_found(end: End, table: str) -> None:
     row = end.first(table)
     deed = Deed(1.0, "delete", table, row["sys_id"], row, {})
-    assert len(taken_away([deed], records_of(end.instance), end.hands.memory, end.tenant)) == 1
+    assert len(taken_away([deed], records_of(end.instance), end.hands.memory)) == 1
 
 
 def test_a_write_that_the_log_does_not_know_is_found(end: End) -> None:
@@ -182,3 +182,48 @@ def test_somebody_who_was_inactive_before_he_had_a_record_may_have_none(end: End
     assert hands.memory.unseen
     end.hands.memory.unseen |= hands.memory.unseen
     assert not [fault for fault in end.faults() if "new.hire" in fault]
+
+
+def test_somebody_who_need_not_have_a_record_may_have_one_with_the_memberships_that_are_his(end: End) -> None:
+    group, person = _someones_membership(end)
+    memory = end.hands.memory
+    end.tenant.update(person, {"accountEnabled": False})
+    memory.unseen.add(person)
+    try:
+        assert not [fault for fault in end.faults() if "grmember" in fault]
+        end.tenant.remove_members(group, [person])
+        assert [fault for fault in end.faults() if "grmember" in fault]
+    finally:
+        memory.unseen.discard(person)
+        end.tenant.update(person, {"accountEnabled": True})
+        end.tenant.add_members(group, [person])
+
+
+def _someones_membership(end: End) -> tuple[str, str]:
+    people = {one.id for one in end.tenant.order[Kind.USER] if one.properties["accountEnabled"] is not False}
+    return next((group.id, member) for group in end.tenant.order[Kind.GROUP] for member in group.members if member in people)
+
+
+def test_a_group_that_was_renamed_and_dissolved_may_be_deleted_under_its_old_name(end: End) -> None:
+    memory = end.hands.memory
+    group, title = next(iter(memory.titles.items()))
+    row = dict(end.first("sys_user_group", name=next(iter(title))))
+    deed = Deed(1.0, "delete", "sys_user_group", row["sys_id"], row, {})
+    assert taken_away([deed], records_of(end.instance), memory)
+    memory.titles[group].add("New name")
+    memory.dissolved.add(group)
+    try:
+        assert not taken_away([deed], records_of(end.instance), memory)
+    finally:
+        memory.titles[group].discard("New name")
+        memory.dissolved.discard(group)
+
+
+def test_of_somebody_who_has_left_only_the_state_is_compared(end: End) -> None:
+    mine = picture(records_of(end.instance), Memory())
+    person = end.first("sys_user", active="true")
+    end.instance.update("sys_user", person["sys_id"], {"title": "Impostor"}, SYSTEM)
+    left = Spared(left=frozenset({person["user_name"].casefold()}))
+    assert unequal(mine, picture(records_of(end.instance), Memory()), left) == []
+    end.instance.update("sys_user", person["sys_id"], {"active": "false"}, SYSTEM)
+    assert len(unequal(mine, picture(records_of(end.instance), Memory()), left)) == 2  # and locked with it

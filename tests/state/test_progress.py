@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -147,3 +148,30 @@ async def test_many_long_documents_at_once_fit_their_requests(tables: Tables, cl
     await log.write([entry(clock, number / 100, text="x" * 90_000) for number in range(60)])
     page, _ = await log.page(size=100, token=None)
     assert len(page) == 60
+
+
+async def test_an_entry_that_a_replay_writes_later_takes_the_place_of_the_first(tables: Tables, clock: Clock) -> None:
+    log = ProvisioningLog(tables)
+    first = entry(clock, 1, text="first")
+    await log.write([first, entry(clock, 2)])
+    again = replace(first, at=first.at + timedelta(minutes=90), document={**first.document, "text": "second"}, replayed=True)
+    await log.write([again])
+    page, _ = await log.page(size=10, token=None)
+    assert [document["id"] for document in page] == ["1", "2"]
+    assert page[0]["text"] == "second"
+    assert [document["id"] for document in await log.of_object("ann", limit=10)] == ["1", "2"]
+
+
+async def test_a_replay_that_changed_nothing_leaves_the_first_entry(tables: Tables, clock: Clock) -> None:
+    log = ProvisioningLog(tables)
+    first = entry(clock, 1, text="created")
+    quiet = replace(
+        first, at=first.at + timedelta(minutes=3), document={"id": "1", "text": "unchanged"}, replayed=True, quiet=True
+    )
+    await log.write([first])
+    await log.write([quiet])
+    page, _ = await log.page(size=10, token=None)
+    assert [document["text"] for document in page] == ["created"]
+    # Nobody wrote one before: the entry says at least who was looked at.
+    await log.write([replace(quiet, change_id="2", document={"id": "2"})])
+    assert len(await log.of_object("ann", limit=10)) == 2
