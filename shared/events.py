@@ -101,7 +101,8 @@ class ObjectsSnapshot(Event):
 class MembersChanged(Event):
     """Members of one group that were added or removed, in the order (generation, page) of the groups-delta chain.
 
-    ``complete`` marks a slice of a full round, which names present members only.
+    ``full`` marks a slice of a full round, which names present members only. ``part`` tells the rest of a slice that comes
+    again from the slice itself.
     """
 
     group_id: str
@@ -113,6 +114,7 @@ class MembersChanged(Event):
     added: tuple[str, ...]
     removed: tuple[str, ...]
     full: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

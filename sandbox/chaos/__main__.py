@@ -11,11 +11,13 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sandbox.chaos.campaign import Result, play
-from sandbox.chaos.history import History, history
+from sandbox.chaos.campaign import Result, play, play_seed
 from sandbox.chaos.shrinking import shrunk
+
+if TYPE_CHECKING:
+    from sandbox.chaos.history import History
 
 _SHOWN: Final = 15
 
@@ -44,7 +46,9 @@ def _run(args: argparse.Namespace) -> int:
     spawn = multiprocessing.get_context("spawn")
     lanes = max(1, min(args.at_once, len(seeds)))
     with concurrent.futures.ProcessPoolExecutor(lanes, mp_context=spawn, max_tasks_per_child=1) as pool:
-        for ended in concurrent.futures.as_completed([pool.submit(_played, seed, args.steps, args.log_level) for seed in seeds]):
+        for ended in concurrent.futures.as_completed(
+            [pool.submit(play_seed, seed, args.steps, args.log_level) for seed in seeds]
+        ):
             result = ended.result()
             counts.update(result.counts)
             harms.update(result.harms)
@@ -58,10 +62,6 @@ def _run(args: argparse.Namespace) -> int:
     wrong = sorted(one.seed for one in failing)
     print(_summary(len(seeds), wrong, counts, harms, time.monotonic() - begun), flush=True)
     return 1 if wrong else 0
-
-
-def _played(seed: int, steps: int, log_level: str) -> Result:
-    return asyncio.run(play(history(seed, steps), log_level))
 
 
 def _print(result: Result, *, everything: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.chaos.checking import Judge, Spared, picture, unaccounted, unequal
 from sandbox.chaos.hands import Hands
-from sandbox.chaos.history import DEEDS, PAUSE
+from sandbox.chaos.history import DEEDS, PAUSE, history
 from sandbox.chaos.looking import records_of
 from sandbox.chaos.stage import Stage
 from sandbox.chaos.undisturbed import undisturbed
@@ -44,19 +44,19 @@ class Result:
     log: str = ""
 
 
-async def play(history: History, log_level: str = "warning") -> Result:
+async def play(played: History, log_level: str = "warning") -> Result:
     """Play a history and judge its end; the hosts log from this level on."""
-    result = Result(history)
+    result = Result(played)
     started = time.monotonic()
-    async with Stage(history, log_level) as stage:
+    async with Stage(played, log_level) as stage:
         before = records_of(stage.instance)
-        hands = Hands(stage.source.tenant, stage.instance, assigned=history.scope == "assigned")
+        hands = Hands(stage.source.tenant, stage.instance, assigned=played.scope == "assigned")
         judge = Judge(stage.source.tenant, stage.instance, hands.memory, before)
         await stage.cycle()
-        if not history.early:
+        if not played.early:
             late = await _until_right(stage, judge, hands, _FIRST_CYCLE)
             result.events += [f"the first cycle has not ended right: {fault}" for fault in late[:_SHOWN]]
-        for step in history.steps:
+        for step in played.steps:
             if step.name == PAUSE:
                 await asyncio.sleep(step.a / 1000)
                 continue
@@ -74,11 +74,16 @@ async def play(history: History, log_level: str = "warning") -> Result:
         mine = picture(records_of(stage.instance), hands.memory)
         if result.faults:
             result.log = stage.logs()
-    records, memory = await undisturbed(history)
+    records, memory = await undisturbed(played)
     spared = Spared.of(stage.source.tenant, hands.in_scope, hands.memory, memory)
     result.faults += unequal(mine, picture(records, memory), spared)
     result.seconds = time.monotonic() - started
     return result
+
+
+def play_seed(seed: int, steps: int, log_level: str = "warning") -> Result:
+    """Play the history of a seed in this process."""
+    return asyncio.run(play(history(seed, steps), log_level))
 
 
 async def _until_right(stage: Stage, judge: Judge, hands: Hands, seconds: float, result: Result | None = None) -> list[str]:

@@ -175,6 +175,8 @@ class Weather:
         mine = self._kills[host]
         await host.kill()
         await asyncio.sleep(seconds)
+        if self._kills[host] != mine:
+            return  # killed twice at once: the last one starts it
         try:
             await host.start()
         except ProcessError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.errors import FateUnknownError
 from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.cycles import chunk_key
+from shared.provisioning.cycles import chunk_key, rest_part
 from shared.provisioning.following import AFTERWARDS, follow, follow_ups, without
 from shared.provisioning.summary import summarize
 from shared.state.escrows import RETRY
@@ -201,7 +201,7 @@ async def _queue_rest(services: Services, event: ObjectsSnapshot, delays: dict[f
             event,
             id=new_id(),
             attempt=event.attempt + 1,
-            part=f"{event.part}{chr(ord('a') + number % 26)}",
+            part=rest_part(event, number),
             items=tuple(item for item in event.items if str(item["id"]) in set(ids)),
         )
         for number, ids in enumerate(delays.values())

@@ -201,9 +201,9 @@ class Cycles:
         kind = _KINDS[mark.chain]
         page = await delta_page(services.graph, kind, link=mark.link or None, select=self._select(mark.chain))
         events = self._events(mark, page)
-        announced = [_announcement(event) for event in events if mark.full]
-        if announced:
-            await services.progress.announce(round_key(mark.chain, mark.generation), [entry for entry in announced if entry])
+        if mark.full:
+            announced = [entry for entry in map(_announcement, events) if entry is not None]
+            await services.progress.announce_page(round_key(mark.chain, mark.generation), f"{mark.page:08d}-", announced)
         await services.queues.send_all(events)
         at = services.clock()
         if page.next_link:
@@ -431,7 +431,19 @@ def _announcement(event: Event) -> tuple[str, int] | None:
 
 
 def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
-    """The same for the same part of the same page, however often it is read."""
-    if isinstance(event, ObjectsSnapshot):
-        return f"{event.page:08d}-objects-{event.chunk:04d}{event.part}"
-    return f"{event.page:08d}-{event.group_id}-{event.chunk:04d}"
+    """The same for the same part of the same page, however often it is read; the key of a rest begins with that of the whole.
+
+    A page that is read again after a crash may have other contents by then: another key, so that both have to be done.
+    """
+    subject = "objects" if isinstance(event, ObjectsSnapshot) else event.group_id
+    return f"{event.page:08d}-{subject}-{event.chunk:04d}-{event.part or _digest(event)}"
+
+
+def rest_part(event: ObjectsSnapshot | MembersChanged, number: int) -> str:
+    """The ``part`` of one of the rests of an event."""
+    return f"{event.part or _digest(event)}{chr(ord('a') + number % 26)}"
+
+
+def _digest(event: ObjectsSnapshot | MembersChanged) -> str:
+    ids = [str(item["id"]) for item in event.items] if isinstance(event, ObjectsSnapshot) else [*event.added, "", *event.removed]
+    return hashlib.sha256("|".join(ids).encode()).hexdigest()[:12]

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from shared.errors import FateUnknownError, ProvisioningError, RetryableError
 from shared.events import PairsDue, chunks, new_id
 from shared.graph.objects import member_of
-from shared.provisioning.cycles import chunk_key
+from shared.provisioning.backoff import retry_delay
+from shared.provisioning.cycles import chunk_key, rest_part
 from shared.provisioning.membership_log import log_memberships
 from shared.servicenow.queries import all_of, one_of
 from shared.servicenow.sys_ids import derived_sys_id
@@ -50,6 +51,8 @@ _FIELDS = ("sys_id", "user", "group")
 _PAGE = 1000
 #: How often a slice of a full round waits for its group to be created first.
 _GROUP_PATIENCE = 5
+#: Longest time until a slice looks again for rows that somebody else holds, in seconds.
+_BUSY_MOST = 15.0
 
 type Pair = tuple[str, str]
 
@@ -106,18 +109,27 @@ class Members:
             changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page))
         busy, counts = await self._reconcile(changed, event.id, event.cycle_id, recent=event.full)
         if busy:
-            # Without their lease, what the page says about them is not noted yet: the slice comes again for them alone.
-            rest = frozenset(busy)
+            await self._slice_again(event, frozenset(busy))
+        if event.full and (not busy or len(frozenset(busy)) < len(pairs)):
+            key = round_key("groups", event.generation)
+            await services.progress.done(key, chunk_key(event), len(pairs) - len(frozenset(busy)), counts)
+
+    async def _slice_again(self, event: MembersChanged, rest: frozenset[str]) -> None:
+        """Without their lease, what the page says about these users is not noted yet: the slice comes again for them alone."""
+        services = self._services
+        again = event.again()
+        if len(rest) < len(event.added) + len(event.removed):
             again = replace(
-                event.again(),
+                again,
                 id=new_id(),
                 added=tuple(user for user in event.added if user in rest),
                 removed=tuple(user for user in event.removed if user in rest),
+                part=rest_part(event, 0),
             )
-            await services.queues.send(again, delay=2.0)
-        if event.full:
-            key = round_key("groups", event.generation)
-            await services.progress.done(key, chunk_key(event), len(pairs), counts)
+            if event.full:
+                # The round waits for them, or they would look like members whom it did not name.
+                await services.progress.announce(round_key("groups", event.generation), [(chunk_key(again), len(rest))])
+        await services.queues.send(again, delay=min(_BUSY_MOST, retry_delay(event.attempt, None)))
 
     async def reconcile(self, pairs: Sequence[Pair], event: PairsDue) -> None:
         """Look at memberships whose user or group has changed its state."""
@@ -177,7 +189,10 @@ class Members:
     async def _reconcile(
         self, rows: Sequence[Membership], event_id: str, cycle_id: str, *, recent: bool = False
     ) -> tuple[list[str], dict[str, int]]:
-        """Lease, decide, write and commit. Returns the users whose rows somebody else holds, and counts of results."""
+        """Lease, decide, write and commit. Returns the users whose rows are somebody else's, and counts of results.
+
+        What is wanted of those is not noted: the caller has to come back with it.
+        """
         services = self._services
         started = services.clock()
         taken = await services.memberships.take(rows, new_id())
@@ -186,7 +201,8 @@ class Members:
         try:
             await self._look_up(cases)
             await services.guard.admit_removals(cases)
-            cases = await self._announce(cases)
+            cases, lost = await self._announce(cases)
+            busy += lost
             await self._write(cases)
         except ProvisioningError as error:
             for case in cases:
@@ -196,7 +212,7 @@ class Members:
             await self._commit(cases)
             raise
         await log_memberships(services, cases, event_id, cycle_id, started)
-        await self._commit(cases)
+        busy += await self._commit(cases)
         await self._look_again(cases)
         return busy, dict(Counter(case.result for case in cases))
 
@@ -252,8 +268,8 @@ class Members:
         others = await self._services.memberships.get_many([(case.membership.group_id, owner)])
         return others[0].desired
 
-    async def _announce(self, cases: list[Case]) -> list[Case]:
-        """Write the intent of each change, and what is known so far of the others; drop the rows that were lost."""
+    async def _announce(self, cases: list[Case]) -> tuple[list[Case], list[str]]:
+        """Write the intent of each change. Returns the cases that are still ours, and the users of those that were lost."""
         acting = [case for case in cases if _writes(case)]
         pairs = []
         for case in acting:
@@ -273,7 +289,8 @@ class Members:
             else:
                 case.lease = lease
                 case.membership = replace(updated, etag=lease.etag)
-        return [case for case in cases if case.result != "lost"]
+        lost = [case.membership.user_id for case in cases if case.result == "lost"]
+        return [case for case in cases if case.result != "lost"], lost
 
     async def _write(self, cases: Sequence[Case]) -> None:
         """Send inserts and deletes together; they do not depend on each other."""
@@ -291,16 +308,14 @@ class Members:
             for outcome in results.get(case.pair, ()):
                 _account(case, outcome)
 
-    async def _commit(self, cases: Sequence[Case]) -> None:
-        """Give the rows back with what is now true of them; requeue or escrow what failed."""
+    async def _commit(self, cases: Sequence[Case]) -> list[str]:
+        """Give the rows back with what is now true of them; requeue or escrow what failed. Returns the users of lost rows."""
         services = self._services
         at = services.clock()
         settled = [case for case in cases if not isinstance(case.error, FateUnknownError)]
         committed = await services.memberships.write([(_committed(case), case.lease) for case in settled], keep=False)
-        lost = [case.pair for case, lease in zip(settled, committed, strict=True) if lease is None]
+        lost = [case.membership.user_id for case, lease in zip(settled, committed, strict=True) if lease is None]
         retried = [case for case in cases if isinstance(case.error, RetryableError)]
-        if lost:
-            await services.queues.send(PairsDue(pairs=tuple(lost), reason="retry"), delay=5.0)
         unknown = [case.pair for case in retried if isinstance(case.error, FateUnknownError)]
         if unknown:
             # The rows keep their intent and their lease: the server may work on the request until then.
@@ -315,6 +330,7 @@ class Members:
         for case in cases:
             if case.result == "escrowed" and case.error is not None:
                 await services.waiting.retry_later(pair_waiter(case.pair), case.error)
+        return lost
 
     async def _forget_escrows(self, pairs: Sequence[Pair]) -> None:
         """Remove the escrows of memberships that are as they should be now."""

@@ -47,6 +47,20 @@ class ProgressRows:
         operations = [Operation("insert", row(round_key, key, objects=objects, done=False)) for key, objects in chunks]
         await self._tables.apply(_TABLE, operations)
 
+    async def announce_page(self, round_key: str, prefix: str, chunks: Sequence[tuple[str, int]]) -> None:
+        """All chunks of a page, whose keys begin with ``prefix``. Nobody waits for what an earlier reading of it announced only.
+
+        Whoever read the page before may have died before he queued it; what he did queue may be processed all the same.
+        """
+        condition = "PartitionKey eq @round and RowKey ge @first and RowKey lt @last and done eq false"
+        parameters = {"round": round_key, "first": prefix, "last": f"{prefix}~"}
+        earlier = await self._tables.query(_TABLE, condition, parameters, select=["objects"])
+        mine = tuple(key for key, _ in chunks)
+        for found in earlier:
+            if not str(found["RowKey"]).startswith(mine):
+                await self._tables.delete(_TABLE, round_key, str(found["RowKey"]))
+        await self.announce(round_key, chunks)
+
     async def done(self, round_key: str, key: str, objects: int, outcomes: Mapping[str, int]) -> None:
         properties = row(round_key, key, objects=objects, done=True, outcomes=json.dumps(dict(outcomes)))
         await self._tables.upsert(_TABLE, properties)

@@ -24,6 +24,8 @@ from shared.state.tables import row
 from tests.support.people import hire, memberships, record_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -284,3 +286,56 @@ async def test_a_change_that_no_mapping_reads_costs_servicenow_nothing(here: Wor
     await _notify(here, ann)
     await here.pump()
     assert here.requests() == before
+
+
+async def test_a_member_whose_row_somebody_else_holds_is_not_taken_for_one_that_a_full_round_left_out(here: World) -> None:
+    ann, bob = hire(here, "kept.ann"), hire(here, "kept.bob")
+    team = here.tenant.tenant.create_group("Kept", members=dict.fromkeys((ann, bob)))
+    await here.cycle()
+    assert len(memberships(here, "Kept")) == 2
+    # A worker took the row and died: nobody else may note what the round says about it until his lease has ended.
+    until = here.clock() + timedelta(seconds=150)
+    await here.services.tables.merge(
+        "memberships", row(f"g-{team}", ann, lease_holder="a dead worker", lease_until=until.isoformat())
+    )
+    await here.services.operations.restart("Full")
+    pumping = asyncio.get_running_loop().create_task(here.pump(patience=0))
+    async with asyncio.timeout(20):
+        while not any("membersChanged" in message.text and ann in message.text for message in here.held.held):  # noqa: ASYNC110 - the queues announce no event for it
+            await asyncio.sleep(0.01)
+    # The round looks twice whether it is settled, and is not: it has to wait for the row.
+    seen: set[datetime | None] = set()
+    async with asyncio.timeout(20):
+        while len(seen) < 3:
+            mark = await here.services.watermarks.get("groups")
+            assert mark.phase != "idle"
+            seen.add(mark.heartbeat if mark.phase == "settling" else None)
+            await asyncio.sleep(0.05)  # the chain looks once a second
+    here.clock.advance(160)
+    await pumping
+    await here.cycle()
+    mark = await here.services.watermarks.get("groups")
+    assert (mark.phase, mark.complete) == ("idle", mark.generation)
+    assert len(memberships(here, "Kept")) == 2
+    assert not [entry for entry in await here.log_of(team) if "1 removed" in str(entry["provisioningSteps"])]
+
+
+async def test_a_member_slice_whose_lease_was_lost_in_the_middle_comes_again(here: World) -> None:
+    ann = hire(here, "slice.ann")
+    team = here.tenant.tenant.create_group("Slice")
+    await here.cycle()
+    here.tenant.tenant.add_members(team, [ann])
+    here.instance.instance.configure(slow_next=1, slow_by=0.8)
+    pumping = asyncio.get_running_loop().create_task(here.cycle())
+    async with asyncio.timeout(20):
+        while not here.instance.service.semaphores.active:  # noqa: ASYNC110 - the instance announces no event for it
+            await asyncio.sleep(0.01)
+    # Somebody else took the row over and gave it back, without knowing of the slice.
+    stranger = row(f"g-{team}", ann, lease_holder="", lease_until="", desired=False, generation=0, intent="")
+    await here.services.tables.merge("memberships", stranger)
+    await pumping
+    await here.later(200)
+    assert memberships(here, "Slice") == ["slice.ann@contoso.com"]
+    (membership,) = await here.services.memberships.get_many([(team, ann)])
+    assert membership.desired
+    assert not membership.dirty
