@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("provisioning.claiming")
 
 _LOOK_AGAIN = 5.0
-#: Stands for the hash of a value that was exported for a record's former owner: equal to no value.
-_FORMER = "former"
+#: Stands for the hash of a value that somebody else exported, or may have exported: equal to no value.
+FORMER = "former"
 
 type Takeover = Literal["taken", "refused", "busy"]
 
@@ -64,7 +64,7 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
         if taken == "taken":
             work.is_new_link = True
             # What was exported for the former owner counts as provisioned: where the new one has nothing, it is cleared.
-            work.join = replace(work.join, hashes={**dict.fromkeys(exported, _FORMER), **work.join.hashes})
+            work.join = replace(work.join, hashes={**dict.fromkeys(exported, FORMER), **work.join.hashes})
         elif taken == "busy":
             work.end(Outcome("retried", again=_LOOK_AGAIN))
         else:

@@ -18,7 +18,7 @@ from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.graph.objects import Failed, Missing, Present, SoftDeleted, read_objects
 from shared.provisioning.app_roles import follow_app_roles
 from shared.provisioning.batch import Batch
-from shared.provisioning.claiming import adopt_begun, claim_matches, claim_new, lost_record, settle_owners
+from shared.provisioning.claiming import FORMER, adopt_begun, claim_matches, claim_new, lost_record, settle_owners
 from shared.provisioning.committing import finish
 from shared.provisioning.deciding import Circumstances, decide, display_name, fingerprint
 from shared.provisioning.exporting import account, adds_to_record, plan
@@ -181,7 +181,8 @@ class Objects:
                 work.join = replace(join, dirty=True)
             if join.intent is not None:
                 # The former holder may have sent its request. The lease outlasts every request, so its end is settled by now.
-                work.join = replace(join, dirty=True, intent=None)
+                hashes = {**dict.fromkeys(join.intent.columns, FORMER), **join.hashes}
+                work.join = replace(join, dirty=True, intent=None, hashes=hashes)
                 batch.crossed.append(work.object_id)
                 if join.intent.sys_id and not join.sys_id:
                     batch.begun[work.object_id] = join.intent.sys_id
@@ -298,7 +299,7 @@ class Objects:
         for work, write in acting:
             if work.lease is not None:
                 created = write.sys_id if isinstance(write, Insert) else ""
-                intent = Intent(type(write).__name__, work.change_id, work.lease.until, created or "")
+                intent = Intent(type(write).__name__, work.change_id, work.lease.until, created or "", tuple(work.changes))
                 announced.append((replace(work.join, intent=intent), work.lease))
         result: list[tuple[Work, Write]] = []
         leases = await self._services.joins.write(announced, keep=True)

@@ -35,16 +35,18 @@ class Intent:
     """A request to ServiceNow that is about to be sent. ``deadline``: after it, the server no longer works on the request.
 
     ``sys_id`` is that of a record about to be created: whoever takes over finds it, even if nothing wants it any more.
+    ``columns`` are about to be written: to whoever takes over they count as provisioned, or nobody would clear them.
     """
 
     verb: str
     change_id: str
     deadline: datetime
     sys_id: str = ""
+    columns: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         document = {"verb": self.verb, "change": self.change_id, "deadline": self.deadline.isoformat(), "record": self.sys_id}
-        return json.dumps(document)
+        return json.dumps(document | {"columns": self.columns})
 
     @classmethod
     def from_json(cls, text: str) -> Intent | None:
@@ -52,7 +54,7 @@ class Intent:
             return None
         document = json.loads(text)
         deadline = datetime.fromisoformat(document["deadline"])
-        return cls(document["verb"], document["change"], deadline, document.get("record", ""))
+        return cls(document["verb"], document["change"], deadline, document.get("record", ""), tuple(document.get("columns", ())))
 
 
 @dataclass(frozen=True, slots=True)

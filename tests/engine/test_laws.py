@@ -173,6 +173,21 @@ async def test_an_intent_left_behind_makes_the_record_be_compared_before_it_is_b
     assert (join.intent, join.dirty) == (None, False)
 
 
+async def test_what_a_dead_worker_wrote_counts_as_provisioned_and_is_cleared_when_entra_has_nothing_there(here: World) -> None:
+    ann = hire(here, "half")
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    assert "title" not in join.hashes
+    # He wrote a title that Entra held then, and died before his commit. Somebody in ServiceNow wrote the mobile number.
+    here.instance.instance.set_directly("sys_user", join.sys_id, {"title": "half done", "mobile_phone": "+43 1 5550"})
+    intent = Intent("Update", "change", here.clock() + timedelta(seconds=60), columns=("title",))
+    await here.services.tables.upsert("joins", replace(join, intent=intent).to_row())
+    await _notify(here, ann)
+    await here.pump()
+    assert record_of(here, "half")["title"] == ""
+    assert record_of(here, "half")["mobile_phone"] == "+43 1 5550"
+
+
 async def test_a_dirty_row_is_repaired_from_the_record_itself(here: World) -> None:
     ann = hire(here, "dirty", jobTitle="one")
     await here.cycle()
