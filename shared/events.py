@@ -101,7 +101,8 @@ class ObjectsSnapshot(Event):
 class MembersChanged(Event):
     """Members of one group that were added or removed, in the order (generation, page) of the groups-delta chain.
 
-    ``full`` marks a slice of a full round, which names present members only. ``part`` tells the rest of a slice that comes
+    ``full`` marks a slice of a full round, which names present members only; ``absent`` one that takes out whom a complete
+    round did not name. ``part`` tells the rest of a slice that comes
     again from the slice itself.
     """
 
@@ -114,6 +115,7 @@ class MembersChanged(Event):
     added: tuple[str, ...]
     removed: tuple[str, ...]
     full: bool = False
+    absent: bool = False
     part: str = ""
 
 
@@ -142,6 +144,24 @@ class UserMembershipsDue(Event):
 
     user_id: str
     reason: Reason
+    cycle_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedMembersDue(Event):
+    """A full round found groups among the members of a group: its members at any depth are to be named, in that page's place."""
+
+    group_id: str
+    generation: int
+    page: int
+    cycle_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestingChanged(Event):
+    """A group became a member of another group, is none any more, or came or went itself: everybody in it is concerned."""
+
+    group_id: str
     cycle_id: str = ""
 
 
@@ -212,6 +232,8 @@ _KINDS: dict[str, type[Event]] = {
     "pairsDue": PairsDue,
     "groupMembersDue": GroupMembersDue,
     "userMembershipsDue": UserMembershipsDue,
+    "nestedMembersDue": NestedMembersDue,
+    "nestingChanged": NestingChanged,
     "followUpsDue": FollowUpsDue,
     "chainAdvance": ChainAdvance,
     "chainPoke": ChainPoke,

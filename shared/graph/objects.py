@@ -48,6 +48,7 @@ __all__ = [
     "members",
     "read_objects",
     "service_principal",
+    "transitive_member_of",
     "transitive_members",
 ]
 
@@ -128,6 +129,19 @@ async def member_of(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
         client,
         client.read(
             lambda graph: graph.users.by_user_id(user_id).member_of,
+            permission="User.Read.All and GroupMember.Read.All",
+            select=["id"],
+            top=_PAGE_SIZE,
+        ),
+    )
+
+
+async def transitive_member_of(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
+    """The groups and others that a user is a member of at any depth; complete, or an error."""
+    return await _relation(
+        client,
+        client.read(
+            lambda graph: graph.users.by_user_id(user_id).transitive_member_of,
             permission="User.Read.All and GroupMember.Read.All",
             select=["id"],
             top=_PAGE_SIZE,

@@ -27,6 +27,8 @@ from shared.events import (
     ChainPoke,
     Event,
     MembersChanged,
+    NestedMembersDue,
+    NestingChanged,
     ObjectsChanged,
     ObjectsSnapshot,
     chunks,
@@ -204,7 +206,10 @@ class Cycles:
         if mark.full:
             announced = [entry for entry in map(_announcement, events) if entry is not None]
             await services.progress.announce_page(round_key(mark.chain, mark.generation), f"{mark.page:08d}-", announced)
-        await services.queues.send_all(events)
+        await services.queues.send_all(event for event in events if not isinstance(event, NestingChanged))
+        # What follows from nesting is read from Graph, and not before its replicas agree.
+        nesting = [event for event in events if isinstance(event, NestingChanged)]
+        await services.queues.send_all(nesting, delay=services.settings.graph.replication_grace)
         at = services.clock()
         if page.next_link:
             return await self._move(mark, page=mark.page + 1, link=page.next_link, heartbeat=at)
@@ -246,7 +251,26 @@ class Cycles:
             events += pack([snapshot(item) for item in whole], template)
         if mark.chain == "groups":
             events += self._member_events(mark, present)
+            events += self._nested_events(mark, items)
         return events
+
+    def _nested_events(self, mark: Watermark, items: Sequence[DeltaItem]) -> list[Event]:
+        """What groups among the members mean, where a mapping expands them."""
+        nesting = self._services.nesting
+        if mark.full:
+            outer = [item.id for item in items if any(member.type == "group" for member in item.members)]
+            if not nesting.is_expanded("group"):
+                return []
+            return [
+                NestedMembersDue(group_id=each, generation=mark.generation, page=mark.page, cycle_id=mark.cycle_id)
+                for each in outer
+            ]
+        if not (nesting.is_expanded("group") or nesting.is_expanded("user")):
+            return []
+        # Graph need not say what kind of object left: one that is no group has nobody in it.
+        inner = {member.id for item in items for member in item.members if member.type == "group" or not member.type}
+        gone = {item.id for item in items if item.removed is not None}
+        return [NestingChanged(group_id=each, cycle_id=mark.cycle_id) for each in sorted(inner | gone)]
 
     def _member_events(self, mark: Watermark, items: Sequence[DeltaItem]) -> list[Event]:
         at = self._services.clock()
@@ -387,6 +411,7 @@ class Cycles:
                 read_at=services.clock(),
                 added=(),
                 removed=tuple(part),
+                absent=True,
             )
             for number, part in enumerate(chunks(unseen))
         ]
@@ -427,6 +452,8 @@ def _announcement(event: Event) -> tuple[str, int] | None:
         return chunk_key(event), len(event.items)
     if isinstance(event, MembersChanged):
         return chunk_key(event), len(event.added) + len(event.removed)
+    if isinstance(event, NestedMembersDue):
+        return nested_key(event), 0
     return None
 
 
@@ -437,6 +464,11 @@ def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
     """
     subject = "objects" if isinstance(event, ObjectsSnapshot) else event.group_id
     return f"{event.page:08d}-{subject}-{event.chunk:04d}-{event.part or _digest(event)}"
+
+
+def nested_key(event: NestedMembersDue) -> str:
+    """The progress row of the members at any depth of a group; the same however often its page is read."""
+    return f"{event.page:08d}-{event.group_id}-nested"
 
 
 def rest_part(event: ObjectsSnapshot | MembersChanged, number: int) -> str:

@@ -22,6 +22,8 @@ from shared.events import (
     GroupMembersDue,
     MalformedEvent,
     MembersChanged,
+    NestedMembersDue,
+    NestingChanged,
     NewerEvent,
     ObjectsChanged,
     ObjectsSnapshot,
@@ -163,7 +165,12 @@ def _subjects(event: Event) -> list[str]:
     match event:
         case ObjectsChanged(kind=kind, ids=ids):
             return [f"{kind}:{object_id}" for object_id in ids]
-        case MembersChanged(group_id=group_id) | GroupMembersDue(group_id=group_id):
+        case (
+            MembersChanged(group_id=group_id)
+            | GroupMembersDue(group_id=group_id)
+            | NestedMembersDue(group_id=group_id)
+            | NestingChanged(group_id=group_id)
+        ):
             return [f"group:{group_id}"]
         case PairsDue(pairs=pairs):
             return [f"group:{group}" for group in dict.fromkeys(group for group, _ in pairs)]

@@ -25,6 +25,8 @@ from shared.events import (
     FollowUpsDue,
     GroupMembersDue,
     MembersChanged,
+    NestedMembersDue,
+    NestingChanged,
     NewerEvent,
     ObjectsChanged,
     ObjectsSnapshot,
@@ -79,7 +81,7 @@ class Dispatcher:
             await self._services.dead_messages.note_failure(event, defect)
             raise
 
-    async def process(self, event: Event) -> None:  # noqa: C901 - one line for each kind of event
+    async def process(self, event: Event) -> None:  # noqa: C901, PLR0912 - one line for each kind of event
         """Hand an event to the part of the engine that it concerns, whatever the state of the job."""
         services = self._services
         await services.schemas.refresh()
@@ -96,6 +98,10 @@ class Dispatcher:
                 await follow(services, event)
             case UserMembershipsDue():
                 await services.members.rederive(event)
+            case NestedMembersDue():
+                await services.nesting.name(event)
+            case NestingChanged():
+                await services.nesting.follow(event)
             case ChainAdvance():
                 await services.cycles.advance(event)
             case ChainPoke():

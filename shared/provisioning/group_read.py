@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.events import MembersChanged, chunks
-from shared.graph.objects import members
 from shared.state.memberships import Membership
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ async def read_group(services: Services, group_id: str, event_id: str, *, only: 
     ``only``: look at these users alone. A member who left is taken out because the read is complete, or has raised.
     """
     mark = await services.watermarks.get("groups")
-    inside = {ref.id for ref in await members(services.graph, group_id) if ref.type in {"user", None}}
+    inside = await services.nesting.users_of(group_id)
     known = await _rows(services, group_id)
     considered = sorted((inside | known.keys()) if only is None else set(only))
     differing = [

@@ -63,10 +63,16 @@ class MemberFilters:
         named = asked_groups(mapping)
         if named and event.group_id not in named and mapping.options.nested_groups != "expand":
             return
+        await self.judge_again(list(dict.fromkeys((*event.added, *event.removed))), event.cycle_id)
+
+    async def judge_again(self, users: list[str], cycle_id: str) -> None:
+        """Queue users whose memberships have changed, if a filter asks for memberships."""
+        mapping = self._services.mapping("user")
+        if mapping is None or ATTRIBUTE not in mapping.source_attributes:
+            return
         at = self._services.clock()
-        users = list(dict.fromkeys((*event.added, *event.removed)))
         await self._services.queues.send_all(
-            ObjectsChanged(kind="user", ids=tuple(part), reason="scope", occurred_at=at, cycle_id=event.cycle_id)
+            ObjectsChanged(kind="user", ids=tuple(part), reason="scope", occurred_at=at, cycle_id=cycle_id)
             for part in chunks(users)
         )
 

@@ -21,9 +21,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shared.errors import FateUnknownError, ProvisioningError, RetryableError
+from shared.errors import FateUnknownError, NotFoundError, ProvisioningError, RetryableError
 from shared.events import PairsDue, chunks, new_id
-from shared.graph.objects import member_of
+from shared.graph.objects import member_of, transitive_member_of
 from shared.provisioning.backoff import retry_delay
 from shared.provisioning.cycles import chunk_key, rest_part
 from shared.provisioning.membership_log import log_memberships
@@ -51,6 +51,8 @@ _FIELDS = ("sys_id", "user", "group")
 _PAGE = 1000
 #: How often a slice of a full round waits for its group to be created first.
 _GROUP_PATIENCE = 5
+#: How often a user whom Graph does not find is asked for again.
+_REPLICA_PATIENCE = 3
 #: Longest time until a slice looks again for rows that somebody else holds, in seconds.
 _BUSY_MOST = 15.0
 
@@ -91,6 +93,10 @@ class Members:
             # The group itself is on its way in another message: give it a moment rather than parking every member.
             await services.queues.send(event.again(), delay=2.0)
             return
+        if services.nesting.is_expanded("group") and not (event.full or event.absent):
+            # Who left one group may still be a member through another, and who joined it is one of the groups around it.
+            await services.nesting.queue_users((*event.added, *event.removed), event.cycle_id)
+            event = replace(event, removed=())
         group = event.group_id
         pairs = [(group, user) for user in (*event.added, *event.removed)]
         added = frozenset(event.added)
@@ -163,8 +169,20 @@ class Members:
     async def rederive(self, event: UserMembershipsDue) -> None:
         """Read a user's groups from Graph again: a soft-deleted user leaves the groups delta untouched, and so does a restore."""
         services = self._services
-        groups = [ref.id for ref in await member_of(services.graph, event.user_id) if ref.type in {"group", None}]
         mark = await services.watermarks.get("groups")
+        nested = services.nesting.is_expanded("group")
+        try:
+            refs = await (transitive_member_of if nested else member_of)(services.graph, event.user_id)
+        except NotFoundError:
+            # A replica that has not heard of his return, or he is gone again: what becomes of him then is decided with him.
+            if event.attempt < _REPLICA_PATIENCE:
+                delay = services.settings.graph.replication_grace
+                await services.queues.send(event.again(), delay=max(delay, retry_delay(event.attempt, None)))
+            return
+        groups = [ref.id for ref in refs if ref.type in {"group", None}]
+        if nested:
+            await services.nesting.derive(event, frozenset(groups), mark)
+            return
         pairs = [(group, event.user_id) for group in groups]
         known = await services.memberships.get_many(pairs)
         linked = {join.object_id for join in await services.joins.get_many("group", groups) if join.is_linked}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from shared.events import ObjectsChanged, ObjectsSnapshot, Walk, chunks
 from shared.graph.delta import delta_page
-from shared.graph.objects import members
 from shared.provisioning.cycles import snapshot
 from shared.provisioning.paging import page_size, read_token, write_token
 from shared.provisioning.walking import Position, Walking, shown
@@ -120,7 +119,7 @@ class Planning(Walking):
     async def _members_of(self, work: Work, differences: list[dict[str, Any]], counts: Counter[str]) -> None:
         """The memberships of one group that would be added or removed."""
         services = self._services
-        wanted = {ref.id for ref in await members(services.graph, work.object_id) if ref.type in {"user", None}}
+        wanted = await services.nesting.users_of(work.object_id)
         written: set[str] = set()
         after = ""
         while True:

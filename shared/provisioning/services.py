@@ -25,6 +25,7 @@ from shared.provisioning.intake import Intake
 from shared.provisioning.links import Links
 from shared.provisioning.member_filters import MemberFilters
 from shared.provisioning.members import Members
+from shared.provisioning.nesting import Nesting
 from shared.provisioning.objects import Objects
 from shared.provisioning.on_demand import OnDemand
 from shared.provisioning.operations import Operations
@@ -135,6 +136,7 @@ class Services:
         self.objects = Objects(self)
         self.recent_links = RecentLinks(self)
         self.members = Members(self)
+        self.nesting = Nesting(self)
         self.member_filters = MemberFilters(self)
         self.cycles = Cycles(self)
         self.subscribing = Subscribing(self)

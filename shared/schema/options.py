@@ -16,7 +16,6 @@ On an **objectMapping**:
 | ``RecreateMissing`` | ``recreate``, ``hold`` | a linked record that has vanished from ServiceNow |
 | ``MatchPrefer`` | ``none``, ``active``, ``newest`` | which of several matching records; none: several are an error |
 | ``Members`` | ``managed``, ``authoritative`` | only members that we added may be removed, or also others |
-| ``MemberKinds`` | ``User`` | comma list of ``User``, ``Group``: which members become memberships |
 | ``NestedGroups`` | ``ignore``, ``expand`` | members of member groups count as members |
 | ``AppRoles`` | ``off``, ``add``, ``authoritative`` | app roles to sys_user_has_role |
 | ``ProtectedAccounts`` | ``admin`` | comma list of user names, ``*`` as wildcard: never touched unless linked by hand |
@@ -64,7 +63,6 @@ type AppRoles = Literal["off", "add", "authoritative"]
 type MatchCase = Literal["exact", "ignore"]
 
 _SET = re.compile(r"set\s+([a-z][a-z0-9_]*)\s*=(.*)", re.DOTALL)
-_MEMBER_KINDS = ("User", "Group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,6 @@ class ObjectOptions:
     recreate_missing: RecreateMissing = "recreate"
     match_prefer: MatchPrefer = "none"
     members: Members = "managed"
-    member_kinds: tuple[str, ...] = ("User",)
     nested_groups: NestedGroups = "ignore"
     app_roles: AppRoles = "off"
     protected_accounts: tuple[str, ...] = ("admin",)
@@ -151,14 +148,6 @@ class _Reader:
         text = self.text(key)
         return default if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
-    def some_of(self, key: str, allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-        known = {word.lower(): word for word in allowed}
-        names = self.names(key, default)
-        for name in names:
-            if name.lower() not in known:
-                self._fault(key, f'"{name}" is not one of {", ".join(allowed)}')
-        return tuple(dict.fromkeys(known[name.lower()] for name in names if name.lower() in known))
-
     def action(self, key: str, default: Action) -> Action:
         text = self.text(key)
         if text is None:
@@ -197,7 +186,6 @@ def read_object_options(metadata: tuple[Metadata, ...]) -> tuple[ObjectOptions, 
         recreate_missing=reader.choice("RecreateMissing", get_args(RecreateMissing.__value__), standard.recreate_missing),
         match_prefer=reader.choice("MatchPrefer", get_args(MatchPrefer.__value__), standard.match_prefer),
         members=reader.choice("Members", get_args(Members.__value__), standard.members),
-        member_kinds=reader.some_of("MemberKinds", _MEMBER_KINDS, standard.member_kinds),
         nested_groups=reader.choice("NestedGroups", get_args(NestedGroups.__value__), standard.nested_groups),
         app_roles=reader.choice("AppRoles", get_args(AppRoles.__value__), standard.app_roles),
         protected_accounts=reader.names("ProtectedAccounts", standard.protected_accounts),
@@ -226,7 +214,7 @@ def read_attribute_options(metadata: tuple[Metadata, ...]) -> tuple[AttributeOpt
 
 OPTION_KEYS = frozenset({
     "Table", "OnDisable", "OnUnassign", "OnSoftDelete", "OnDelete", "HireDisabled", "SkipOutOfScopeDeletions",
-    "RecreateMissing", "MatchPrefer", "Members", "MemberKinds", "NestedGroups", "AppRoles", "ProtectedAccounts",
+    "RecreateMissing", "MatchPrefer", "Members", "NestedGroups", "AppRoles", "ProtectedAccounts",
     "ReferencePolicy", "ReferenceTable", "ReferenceColumns", "MatchCase", "Clear", "ClearNeverProvisioned", "Drift",
     "OnOverflow", "Redact",
 })  # fmt: skip

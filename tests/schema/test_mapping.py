@@ -145,14 +145,13 @@ def test_object_options_are_read_and_have_polite_defaults() -> None:
             "OnUnassign": "nothing",
             "HireDisabled": "Create",
             "SkipOutOfScopeDeletions": "True",
-            "MemberKinds": "user, group",
             "ProtectedAccounts": "admin, svc.*",
         }
     ).users.options
     assert chosen.on_disable == Action(disable=True, remove_memberships=True, set_attributes=(("title", "Former, employee"),))
     assert chosen.on_unassign.nothing
     assert (chosen.hire_disabled, chosen.skip_out_of_scope_deletions) == ("create", True)
-    assert (chosen.member_kinds, chosen.protected_accounts) == (("User", "Group"), ("admin", "svc.*"))
+    assert chosen.protected_accounts == ("admin", "svc.*")
 
 
 def test_attribute_options_are_read() -> None:

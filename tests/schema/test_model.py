@@ -178,7 +178,7 @@ SCOPE = f"{USERS}.scope.groups[0]"
         (_option("OnDisable", "explode"), f"{USERS}.metadata[0].value", "explode"),
         (_option("OnDelete", "delete; disable"), f"{USERS}.metadata[0].value", "stand alone"),
         (_option("Members", "some"), f"{USERS}.metadata[0].value", "managed, authoritative"),
-        (_option("MemberKinds", "User, Printer"), f"{USERS}.metadata[0].value", "Printer"),
+        (_option("NestedGroups", "sometimes"), f"{USERS}.metadata[0].value", "ignore, expand"),
         (_option("SkipOutOfScopeDeletions", "perhaps"), f"{USERS}.metadata[0].value", "perhaps"),
     ],
 )
