@@ -44,6 +44,14 @@ class QuarantineWard:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._trusted: int | None = None
+        services.jobs.observer = self._recall
+
+    def _recall(self, job: Job) -> None:
+        """Forget a refusal of ours once another worker's probe, or an operator, has found that the credentials are good again."""
+        if self._trusted is not None and job.trusted != self._trusted:
+            self._services.servicenow.auth.reset()
+        self._trusted = job.trusted
 
     async def enter(self, reason: QuarantineReason, error: ProvisioningError) -> None:
         """Note the reason, and announce it. Entering for the same reason again changes nothing.
@@ -109,7 +117,9 @@ class QuarantineWard:
             await self._prolong(None)
             return False
         from_ = services.clock() + _CONVALESCENCE if quarantine.by_failures else job.judged_from
-        await services.jobs.change(lambda present: replace(present, quarantine=None, judged_from=from_))
+        await services.jobs.change(
+            lambda present: replace(present, quarantine=None, judged_from=from_, trusted=present.trusted + 1)
+        )
         log.warning("the job is out of quarantine after %d probes", quarantine.series_count)
         await services.operations.resume()
         if quarantine.by_failures:

@@ -26,6 +26,7 @@ from shared.provisioning.requests import BadRequest
 if TYPE_CHECKING:
     from shared.events import Kind
     from shared.provisioning.services import Services
+    from shared.state.job import Job
 
 _SCOPES = frozenset({"None", "ConnectorDataStore", "Escrows", "Watermark", "QuarantineState", "Full", "ForceDeletes"})
 _DEFAULT = frozenset({"QuarantineState", "Watermark", "Escrows"})
@@ -62,9 +63,7 @@ async def restart(services: Services, scope: str, by: str = "") -> None:
     await services.jobs.change(lambda job: replace(job, paused=False))
     if "QuarantineState" in asked:
         services.servicenow.auth.reset()
-        await services.jobs.change(
-            lambda job: replace(job, quarantine=None) if job.quarantine is not None and job.quarantine.stops else None
-        )
+        await services.jobs.change(_trusting)
     if "ConnectorDataStore" in asked:
         await _doubt_everything(services)
     if asked & {"Watermark", "ConnectorDataStore"}:
@@ -74,6 +73,12 @@ async def restart(services: Services, scope: str, by: str = "") -> None:
     if "ForceDeletes" in asked:
         await services.staging.decide_all(approved=True, by=by)
     await resume(services)
+
+
+def _trusting(job: Job) -> Job:
+    """Out of a quarantine that stops it; every worker may try the credentials again."""
+    stops = job.quarantine is not None and job.quarantine.stops
+    return replace(job, quarantine=None if stops else job.quarantine, trusted=job.trusted + 1)
 
 
 async def _doubt_everything(services: Services) -> None:

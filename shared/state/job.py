@@ -84,6 +84,8 @@ class Job:
     #: Failures of single objects are not judged before this moment.
     judged_from: datetime | None = None
     successive_failures: int = 0
+    #: How often the credentials were found good again: every worker then forgets that they were refused to it.
+    trusted: int = 0
     rejected_notifications: int = 0
     etag: str = ""
 
@@ -99,6 +101,8 @@ class Jobs:
         self._tables = tables
         self._clock = clock
         self._cached: tuple[datetime, Job] | None = None
+        #: Sees the job whenever it was read or changed.
+        self.observer: Callable[[Job], None] | None = None
         #: Changes of one worker take turns, so that only those of others can cross them.
         self._changing = asyncio.Lock()
 
@@ -108,8 +112,13 @@ class Jobs:
             return self._cached[1]
         found = await self._tables.get(_TABLE, *_KEY)
         job = Job() if found is None else _from_row(found)
-        self._cached = (at, job)
+        self._keep(at, job)
         return job
+
+    def _keep(self, at: datetime, job: Job) -> None:
+        self._cached = (at, job)
+        if self.observer is not None:
+            self.observer(job)
 
     async def change(self, decide: Callable[[Job], Job | None]) -> Job:
         """Change the row: ``decide`` sees the present one and returns the new one, or None to leave it."""
@@ -134,7 +143,7 @@ class Jobs:
                 await asyncio.sleep(random.uniform(0.0, _APART))  # noqa: S311 - not a secret
                 continue
             after = replace(after, etag=etag)
-            self._cached = (self._clock(), after)
+            self._keep(self._clock(), after)
             return after
         raise Stale("the job's row is changed by too many at once")
 
@@ -152,6 +161,7 @@ def _to_row(job: Job) -> dict[str, Any]:
         honours_sys_ids=job.honours_sys_ids,
         schema_version=job.schema_version,
         successive_failures=job.successive_failures,
+        trusted=job.trusted,
         rejected_notifications=job.rejected_notifications,
         **times,
     )
@@ -170,6 +180,7 @@ def _from_row(found: Mapping[str, Any]) -> Job:
         steady_last_at=moment(found.get("steady_last_at")),
         judged_from=moment(found.get("judged_from")),
         successive_failures=int(found.get("successive_failures", 0)),
+        trusted=int(found.get("trusted", 0)),
         rejected_notifications=int(found.get("rejected_notifications", 0)),
         etag=str(found["etag"]),
     )

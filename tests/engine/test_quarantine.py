@@ -13,9 +13,10 @@ from shared.errors import CredentialsError
 from shared.provisioning.announcing import Announcing
 from shared.provisioning.requests import BadRequest
 from shared.provisioning.thresholds import judge
+from shared.servicenow.queries import everything
 from shared.state.escrows import RETRY, Escrow
 from tests.support.people import hire, record_of
-from tests.support.world import world
+from tests.support.world import another_worker, world
 
 HOOK = "https://hooks.contoso.com/secret-path"
 
@@ -74,6 +75,24 @@ async def test_refused_credentials_stop_at_once_are_announced_once_and_heal(stor
         assert all(record_of(here, name)["active"] == "true" for name in names)
         assert len(posts) == 2
         assert await here.services.operations.health() == []
+
+
+async def test_what_was_refused_to_one_worker_is_forgotten_when_the_probe_of_another_succeeds(storage: str) -> None:
+    async with world(storage) as here, another_worker(here, storage) as other:
+        hire(here, "ann")
+        await here.cycle()
+        here.instance.instance.configure(refuse_credentials=True)
+        hire(here, "bob")
+        await here.cycle()
+        with pytest.raises(CredentialsError):
+            await other.services.servicenow.sample("sys_user", everything(), ("sys_id",), limit=1)
+        here.instance.instance.configure(refuse_credentials=False)
+        await here.later(3600)
+        await here.cycle()
+        hire(here, "eve")
+        await other.cycle()
+        assert (await other.services.operations.job())["status"]["quarantine"] is None
+        assert record_of(here, "bob")["active"] == record_of(here, "eve")["active"] == "true"
 
 
 async def test_a_mail_is_sent_through_graph(storage: str) -> None:
