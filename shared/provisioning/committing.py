@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("provisioning.outcomes")
 
 #: Outcomes that are counted but not logged one by one; unless a former worker may have written, and died before it said so.
-_QUIET = frozenset({"unchanged", "covered"})
+_QUIET = frozenset({"unchanged", "covered", "postponed"})
 #: An object whose lease was lost is looked at again after this time, in seconds.
 _LOST = 5.0
 #: After a lease was taken over together with an intent, the record is compared once more, in seconds: the former holder may

@@ -312,7 +312,7 @@ class Cycles:
             )
             return await self._finish(mark, link=mark.link)
         await self._release_waiters(mark)
-        await self._look_at_unseen(mark)
+        await self._look_at_unseen(mark, progress.objects)
         finished = await self._finish(mark, link=mark.link, complete=mark.generation)
         if finished is not None and mark.chain == "users":
             await services.queues.send(ChainPoke(chain="groups"))
@@ -376,7 +376,7 @@ class Cycles:
         there = {join.object_id for join in await services.joins.get_many("user", awaited) if join.is_linked}
         await services.waiting.release([escrow for escrow in waiting if escrow.awaited in there], cycle_id=mark.cycle_id)
 
-    async def _look_at_unseen(self, mark: Watermark) -> None:
+    async def _look_at_unseen(self, mark: Watermark, named: int) -> None:
         """What a complete round did not name may be gone: ask Graph about each, take nothing away on absence alone."""
         services = self._services
         kind = _KINDS[mark.chain]
@@ -390,7 +390,7 @@ class Cycles:
                 members[join.object_id] = [membership.user_id for membership in found]
         # Only now, at the end of a complete round, is it known how much it takes away: all of that, or nothing.
         unseen = await services.guard.hold_absent(kind, unseen, mark.generation)
-        members = await services.guard.hold_absent_members(members, mark.generation, mark.page)
+        members = await services.guard.hold_absent_members(members, mark.generation, mark.page, named=named)
         for group_id, users in members.items():
             await self._drop_unseen_members(mark, group_id, users)
         events = [

@@ -9,8 +9,9 @@
 A place is reserved before the write. What finds none is *staged*: nothing of it is written, the others flow on. Approved, it is
 looked at again, and whatever is true then is done; rejected, it is left alone until something else would have to be done.
 
-What a whole round implies (everybody whom it did not name, everybody who lost his assignment) is held as a whole if it is more
-than there are places for: a directory that is suddenly half empty is a fault of somebody's, not five hundred leavers.
+What a whole round implies (everybody whom it did not name or who falls out of scope in it, everybody who lost his assignment)
+is held as a whole if it is more than there are places for, or, from ten on, more than half of what there is: a directory that is
+suddenly half empty is a fault of somebody's, not five hundred leavers, and a small company is no less one than a big one.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ log = logging.getLogger("provisioning.guard")
 
 #: Membership removals and clearings for each disable or delete that is let through.
 RATIO = 20
-#: A list of assignments that names nobody any more is held if it used to name this many of ours.
+#: Fewer than these are never held for being more than half of all.
 _EMPTIED = 10
 #: How long the answer to "is anything staged at all" is believed.
 _GLANCE = timedelta(seconds=30)
@@ -143,36 +144,47 @@ class Guard:
                 case.result = "staged" if ruling == "staged" else "held"
 
     async def hold_absent(self, kind: Kind, ids: Sequence[str], generation: int) -> list[str]:
-        """Of those whom a complete round did not name, the ones that may be looked at now. Too many are staged as a whole."""
+        """Of those whom a complete round did not name, or who are out of scope in it, the ones that may be looked at now.
+
+        Too many are staged as a whole.
+        """
         services = self._services
         joins = await services.joins.get_many(kind, ids)
         at_stake = [join.object_id for join in joins if join.state == "linked"]
         unseen = {f"{kind}:{object_id}" for object_id in at_stake}
         seen = [row.subject for row in await self.staged.of_verb("absent", kind) if row.subject not in unseen]
         await self.staged.forget(seen)
-        reason = f"a complete round did not name {{count}} {kind}s that are provisioned"
-        held = await self._hold_whole("absent", kind, at_stake, reason, f"generation {generation}", evidence="absent")
+        reason = f"a complete round did not name, or leaves out of scope, {{count}} {kind}s that are provisioned"
+        half = await self._is_half(kind, at_stake)
+        held = await self._hold_whole(
+            "absent", kind, at_stake, reason, f"generation {generation}", evidence="absent", always=half
+        )
         return [object_id for object_id in ids if object_id not in held]
 
     async def hold_unassigned(self, kind: Kind, ids: Sequence[str], *, nobody_left: bool) -> list[str]:
         """Of those who lost their assignment, the ones that may be looked at now. Too many are staged as a whole.
 
-        A list that names nobody at all any more is held however few they are: an empty answer is the likeliest wrong one.
+        So is a list that names nobody at all any more, from ten people on: an empty answer is the likeliest wrong one.
         """
         joins = await self._services.joins.get_many(kind, ids)
         at_stake = [join.object_id for join in joins if join.state == "linked"]
         reason = f"{{count}} {kind}s lost their assignment at once"
-        emptied = nobody_left and len(at_stake) >= _EMPTIED
+        emptied = (nobody_left and len(at_stake) >= _EMPTIED) or await self._is_half(kind, at_stake)
         held = await self._hold_whole("unassigned", kind, at_stake, reason, "", evidence="", always=emptied)
         return [object_id for object_id in ids if object_id not in held]
 
-    async def hold_absent_members(self, unseen: dict[str, list[str]], generation: int, page: int) -> dict[str, list[str]]:
-        """The memberships that may be taken away because a complete round did not name them. Too many are staged as a whole."""
+    async def hold_absent_members(
+        self, unseen: dict[str, list[str]], generation: int, page: int, *, named: int
+    ) -> dict[str, list[str]]:
+        """The memberships that may be taken away because a complete round did not name them. Too many are staged as a whole.
+
+        ``named``: how many groups and members the round did name.
+        """
         subjects = [f"pair:{group}:{user}" for group, users in unseen.items() for user in users]
         known = await self.staged.get_many(subjects)
         fresh = [subject for subject in subjects if subject not in known]
         room = await self.room("membership")
-        if len(fresh) > room:
+        if len(fresh) > room or (len(fresh) >= _EMPTIED and len(fresh) > named):
             reason = f"a complete round did not name {len(fresh)} memberships, {room} may be taken away"
             at, position = self._services.clock(), f"{generation}.{page}"
             await self.staged.write(
@@ -220,6 +232,10 @@ class Guard:
             await services.quarantine.enter("TooManyDeletes", error)
         else:
             await services.quarantine.leave("TooManyDeletes")
+
+    async def _is_half(self, kind: Kind, ids: Sequence[str]) -> bool:
+        """Whether these are more than half of all that are provisioned. Everybody is counted only if that can matter."""
+        return len(ids) >= _EMPTIED and 2 * len(ids) > await self._services.joins.count_linked(kind)
 
     async def _hold_whole(
         self, verb: Verb, kind: Kind, ids: Sequence[str], reason: str, wanted: str, *, evidence: str, always: bool = False

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.events import Kind
+    from shared.provisioning.deciding import Verdict
     from shared.provisioning.services import Services
     from shared.schema.mapping import ObjectMapping
     from shared.servicenow.writes import Write
@@ -156,12 +157,19 @@ class Objects:
                     work.steps, work.outcome, work.reason = tried.steps, tried.outcome, tried.reason
                 continue
             clean = tried.is_open and not join.dirty and join.intent is None and not join.held
-            if clean and join.fingerprint == fingerprint(tried, verdict, batch.mapping.version):
+            if clean and self._is_left_to_the_end(verdict, join):
+                work.end(Outcome("postponed"))
+            elif clean and join.fingerprint == fingerprint(tried, verdict, batch.mapping.version):
                 work.end(Outcome("unchanged"))
                 settled.append(join)
             elif _is_partial(work, tried):
                 work.presence = "unread"
         await services.joins.mark_seen(settled, event.generation)
+
+    def _is_left_to_the_end(self, verdict: Verdict, join: Join) -> bool:
+        """Who falls out of scope in a full round counts as one whom it did not name, until it is known how many they are."""
+        leaves = verdict.state == "unmanaged" and not verdict.action.nothing and join.state == "linked"
+        return leaves and not self._services.guard.lets_all_through
 
     async def _lease(self, batch: Batch) -> None:
         """Take the leases; objects that somebody else holds end here and come back."""

@@ -77,7 +77,8 @@ async def _records(services: Services, works: Sequence[Work], attribute: Attribu
             work.values[attribute.target] = lookup.sys_id
             continue
         problem = "several records have that name" if lookup.ambiguous else "there is no such record"
-        reason = f"{attribute.target}: the value was not found in {reference.table} ({problem})"
+        shown = "the value" if attribute.redact else f"'{name}'"
+        reason = f"{attribute.target}: {shown} was not found in {reference.table} ({problem})"
         escrow = Escrow.on_record(reference.table, name, f"{work.kind}:{work.object_id}", reason, services.clock())
         _wait(work, attribute, escrow, reason)
 

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 #: What an outcome is counted as, in progress and in the job's status.
 OutcomeName = Literal[
-    "created", "matched", "updated", "disabled", "deleted", "unchanged", "skipped", "escrowed", "staged", "retried", "covered"
+    "created",
+    "matched",
+    "updated",
+    "disabled",
+    "deleted",
+    "unchanged",
+    "skipped",
+    "escrowed",
+    "staged",
+    "retried",
+    "covered",
+    "postponed",
 ]
 Action = Literal["create", "update", "delete", "stageddelete", "disable", "other"]
 Status = Literal["success", "warning", "failure", "skipped"]

@@ -12,6 +12,7 @@ from sandbox.tenant import Kind, TenantConfig
 from shared.provisioning.requests import Unknown
 from shared.schema.defaults import DEFAULT_SCHEMA_PATH
 from shared.state.guard import Reservations
+from tests.support.mapped import changed_document, clauses
 from tests.support.people import hire, memberships, record_of
 from tests.support.world import world
 
@@ -208,9 +209,10 @@ async def test_an_empty_list_of_assignments_disables_nobody(storage: str) -> Non
         assert not await here.services.guard.staged.any()
 
 
-async def test_a_wrong_filter_disables_no_more_than_the_threshold(storage: str) -> None:
-    async with world(storage, DELETE_THRESHOLD="3") as here:
-        names = [f"p{number}" for number in range(10)]
+@pytest.mark.parametrize(("threshold", "people", "disabled"), [(3, 10, 0), (500, 12, 0), (500, 9, 9)])
+async def test_a_wrong_filter_disables_no_company(storage: str, threshold: int, people: int, disabled: int) -> None:
+    async with world(storage, DELETE_THRESHOLD=str(threshold)) as here:
+        names = [f"p{number}" for number in range(people)]
         for name in names:
             hire(here, name, department="Sales")
         await here.cycle()
@@ -222,8 +224,48 @@ async def test_a_wrong_filter_disables_no_more_than_the_threshold(storage: str) 
                     mapping["scope"] = {"groups": [{"name": "Sales, misspelt", "clauses": [clause]}]}
         await here.services.schemas.put(document)
         await here.cycle()
-        assert active(here, names) == 7
-        assert len(await staged(here)) == 7
+        assert active(here, names) == people - disabled
+        assert len(await staged(here)) == people - disabled
+
+        # It was mended: nobody is held any more, and nobody was touched.
+        await here.services.schemas.put(json.loads(DEFAULT_SCHEMA_PATH.read_text(encoding="utf-8")))
+        await here.cycle()
+        assert active(here, names) == people
+        assert await staged(here) == []
+
+
+async def test_who_falls_out_of_a_filter_that_others_still_pass_is_disabled_at_the_end_of_the_round(storage: str) -> None:
+    async with world(storage) as here:
+        for number in range(12):
+            hire(here, f"in{number}", department="Sales")
+        names = [f"out{number}" for number in range(11)]
+        for name in names:
+            hire(here, name, department="Finance")
+        await here.cycle()
+        await here.services.schemas.put(changed_document(clauses(("department", "EQUALS", "Sales"))))
+        await here.cycle()
+        assert active(here, names) == 0
+        assert active(here, [f"in{number}" for number in range(12)]) == 12
+        assert await staged(here) == []
+
+
+async def test_a_round_that_names_hardly_any_memberships_takes_none_away(storage: str) -> None:
+    async with world(storage) as here:
+        people = [hire(here, f"p{number}") for number in range(15)]
+        team = here.tenant.tenant.create_group("Team", members=people)
+        await here.cycle()
+        assert len(memberships(here, "Team")) == 15
+        group = here.tenant.tenant.objects[team]
+        for person in people[2:]:
+            group.members.pop(person)
+        group.edges = None
+        await here.services.operations.restart("Watermark")
+        await here.pump()
+        assert len(memberships(here, "Team")) == 15
+        assert {row["action"] for row in await staged(here)} == {"removeMember"}
+        await here.services.staging.decide_all(approved=True)
+        await here.pump()
+        assert len(memberships(here, "Team")) == 2
 
 
 async def test_a_round_that_does_not_name_half_the_company_takes_nothing_away(storage: str) -> None:

@@ -50,7 +50,7 @@ async def test_without_a_terminal_it_ends_with_zero_and_both_sides_agree(tmp_pat
     assert process.returncode == 0, text
     assert text.rstrip().endswith("Both sides agree.")
     assert re.search(r"users +created \d+ +matched \d+ +skipped \d+", text), text
-    assert re.search(r"\d+  department: the value was not found in cmn_department", text), text
+    assert re.search(r"\d+  department: '.+' was not found in cmn_department", text), text
     for change in _CHANGES:
         assert re.search(rf"^  {change} +\d+\.\d\d s   \S+@", text, re.MULTILINE), f"{change} is not told: {text}"
     assert re.search(r"all \d+ are linked after \d+\.\d\d s", text), text
