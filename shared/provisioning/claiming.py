@@ -14,6 +14,7 @@ from shared.errors import AmbiguousMatchError, ProvisioningError, RetryableError
 from shared.events import PairsDue, chunks
 from shared.provisioning.matching import natural_key
 from shared.provisioning.work import Outcome
+from shared.servicenow.queries import one_of
 from shared.servicenow.sys_ids import derived_sys_id
 from shared.servicenow.writes import Delete, Insert, Write
 from shared.state.owners import Claim
@@ -56,15 +57,14 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
     """Own the records that were matched; a record of another object passes over only if that one has no right to it any more."""
     table = batch.mapping.table
     claims = [Claim(table, work.record["sys_id"], work.object_id) for work in matched if work.record is not None]
+    mine: list[tuple[Work, Claim, frozenset[str]]] = []
     for work, claim, owner in zip(matched, claims, await services.owners.claim(claims), strict=True):
         taken: Takeover = "taken"
         exported: frozenset[str] = frozenset()
         if owner != work.object_id:
             taken, exported = await _take_over(services, batch.kind, claim, owner)
         if taken == "taken":
-            work.is_new_link = True
-            # What was exported for the former owner counts as provisioned: where the new one has nothing, it is cleared.
-            work.join = replace(work.join, hashes={**dict.fromkeys(exported, FORMER), **work.join.hashes})
+            mine.append((work, claim, exported))
         elif taken == "busy":
             work.end(Outcome("retried", again=_LOOK_AGAIN))
         else:
@@ -75,6 +75,24 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
             )
             work.note("EntryImportByJoiningProperty", "matching", "failure", error.reason, errorCode=error.code)
             work.end(Outcome("escrowed", "other", "failure", error))
+    there = await _still_there(services, table, [claim.sys_id for _, claim, _ in mine])
+    for work, claim, exported in mine:
+        if claim.sys_id not in there:
+            await services.owners.release(claim)
+            work.note("EntryImport", "matching", "warning", f"The matched record {claim.sys_id} is gone from ServiceNow")
+            work.end(Outcome("retried", again=_LOOK_AGAIN))
+            continue
+        work.is_new_link = True
+        # What was exported for the former owner counts as provisioned: where the new one has nothing, it is cleared.
+        work.join = replace(work.join, hashes={**dict.fromkeys(exported, FORMER), **work.join.hashes})
+
+
+async def _still_there(services: Services, table: str, sys_ids: Sequence[str]) -> set[str]:
+    """Which records there are: one that was read before it was claimed may have been deleted with its former owner meanwhile."""
+    if not sys_ids:
+        return set()
+    rows = await services.servicenow.select(table, one_of("sys_id", sys_ids), ("sys_id",))
+    return {row["sys_id"] for row in rows}
 
 
 async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> tuple[Takeover, frozenset[str]]:
@@ -141,13 +159,33 @@ async def _new_sys_id(services: Services, kind: Kind, work: Work, claim: Claim, 
 
 
 async def settle_owners(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> None:
-    """A record that got another id than the one claimed is claimed under its own; a deleted one is given up."""
+    """A record that got another id than the one claimed is claimed under its own."""
     table = batch.mapping.table
     for work, write in acting:
         if isinstance(write, Insert) and work.next_join is not None and work.next_join.sys_id not in {"", write.sys_id}:
             await services.owners.claim([Claim(table, work.next_join.sys_id, work.object_id)])
-        if isinstance(write, Delete) and work.outcome is not None and work.outcome.name == "deleted":
-            await services.owners.release(Claim(table, write.sys_id, work.object_id))
+
+
+async def drop_disowned(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:
+    """The writes without those deletes whose record has passed to another object meanwhile: its link simply ends."""
+    table = batch.mapping.table
+    doomed = [(work, write.sys_id) for work, write in acting if isinstance(write, Delete)]
+    owners = await services.owners.owners(table, [sys_id for _, sys_id in doomed])
+    for work, sys_id in doomed:
+        owner = owners.get(sys_id, work.object_id)
+        if owner != work.object_id:
+            text = f"The record {sys_id} belongs to another Entra object by now, {owner}, and is left alone"
+            work.note("EntrySynchronizationSkip", "export", "skipped", text, SkipReason="RecordPassedOn")
+            work.next_join = replace(work.join, sys_id="", state="retired", hashes={}, fingerprint="", dirty=False)
+            work.end(Outcome("skipped", "other", "skipped", detail="RecordPassedOn"))
+    return [(work, write) for work, write in acting if work.is_open]
+
+
+async def release_deleted(services: Services, batch: Batch, lost: set[str]) -> None:
+    """Give up the records that were deleted; after the commit, or a replay would delete what has come in their place."""
+    for work in batch.works:
+        if work.outcome is not None and work.outcome.name == "deleted" and work.object_id not in lost:
+            await services.owners.release(Claim(batch.mapping.table, work.join.sys_id, work.object_id))
 
 
 async def lost_record(services: Services, batch: Batch, work: Work) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from shared.errors import FateUnknownError
 from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.cycles import chunk_key, rest_part
+from shared.provisioning.claiming import release_deleted
 from shared.provisioning.following import AFTERWARDS, follow, follow_ups, without
+from shared.provisioning.page_events import chunk_key, rest_part
 from shared.provisioning.summary import summarize
 from shared.state.escrows import RETRY
 from shared.state.log import LogEntry
@@ -48,6 +49,7 @@ async def finish(services: Services, batch: Batch) -> None:
         # Before the commit, because we may die right after it.
         await services.queues.send(following, delay=AFTERWARDS)
     lost = await _commit(services, batch)
+    await release_deleted(services, batch, lost)
     if following is not None:
         await follow(services, without(following, lost))
     await _look_again(services, batch)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,26 +24,21 @@ from shared.errors import ResyncRequiredError, RetryableError
 from shared.events import (
     ChainAdvance,
     ChainPoke,
-    Event,
     MembersChanged,
-    NestedMembersDue,
     NestingChanged,
     ObjectsChanged,
-    ObjectsSnapshot,
     chunks,
     new_id,
-    pack,
 )
 from shared.graph.delta import delta_page
-from shared.state.joins import bucket
+from shared.provisioning.page_events import KINDS, Reading, announcement, page_events
 from shared.state.progress import round_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from shared.events import Chain, Kind
-    from shared.graph.delta import DeltaItem, DeltaPage
+    from shared.events import Chain
     from shared.provisioning.services import Services
     from shared.state.watermarks import Watermark
 
@@ -53,13 +47,12 @@ log = logging.getLogger("provisioning.cycles")
 CHAINS: tuple[Chain, ...] = ("users", "groups")
 #: Stands for a schema that is not the active one any more.
 _EARLIER = "earlier"
-_KINDS: dict[Chain, Kind] = {"users": "user", "groups": "group"}
 #: How long one invocation goes on with the next page before it hands over to a message, in seconds.
 _STRETCH = 60.0
 #: A chain that has not moved for this long has died, in seconds.
 _STALE = 60.0
-#: How often a settling round looks whether its events are processed, in seconds.
-_SETTLE_AGAIN = 1.0
+#: How often a settling round looks whether its events are processed, in seconds: soon at first, for a small round is soon done.
+_SETTLE_SOON, _SETTLE_AGAIN = 0.1, 1.0
 #: A full round whose events make no progress for this long goes on without them, in seconds: some may lie in the poison queue.
 _SETTLE_PATIENCE = 900.0
 
@@ -71,6 +64,8 @@ class Cycles:
         self._services = services
         #: Round -> (chunks done, since when there are no more): how a settling round that stands still is noticed.
         self._settled: dict[str, tuple[int, datetime]] = {}
+        #: The round that settles, and how often it was looked at.
+        self._looks = ("", 0)
 
     async def tick(self) -> None:
         """The timer: start what is idle, pick up what has died, leave what runs."""
@@ -200,11 +195,11 @@ class Cycles:
         services = self._services
         if mark.page == 0 and mark.full and mark.chain == "users":
             await services.assigned.refresh()
-        kind = _KINDS[mark.chain]
+        kind = KINDS[mark.chain]
         page = await delta_page(services.graph, kind, link=mark.link or None, select=self._select(mark.chain))
-        events = self._events(mark, page)
+        events = page_events(page, self._reading(mark))
         if mark.full:
-            announced = [entry for entry in map(_announcement, events) if entry is not None]
+            announced = [entry for entry in map(announcement, events) if entry is not None]
             await services.progress.announce_page(round_key(mark.chain, mark.generation), f"{mark.page:08d}-", announced)
         await services.queues.send_all(event for event in events if not isinstance(event, NestingChanged))
         # What follows from nesting is read from Graph, and not before its replicas agree.
@@ -219,82 +214,12 @@ class Cycles:
             return await self._move(mark, **changes)
         return await self._finish(mark, link=page.delta_link or mark.link)
 
-    def _events(self, mark: Watermark, page: DeltaPage) -> list[Event]:
-        """What a page's items mean, as events; deterministic, so that a page read twice gives the same."""
-        kind = _KINDS[mark.chain]
-        at = self._services.clock()
-        # Sorted by bucket, so that a chunk's joins lie in few partitions and are committed in few transactions.
-        items = sorted(_merged(page.items), key=lambda item: (bucket(item.id), item.id))
-        events: list[Event] = []
-        present = [item for item in items if item.removed is None]
-        for gone in (False, True):
-            ids = [item.id for item in items if item.removed is not None and (item.removed == "deleted") is gone]
-            if not gone and not mark.full:
-                ids += [item.id for item in present]
-            events += [
-                ObjectsChanged(kind=kind, ids=tuple(part), reason="delta", occurred_at=at, gone=gone, cycle_id=mark.cycle_id)
-                for part in chunks(ids)
-            ]
-        if mark.full:
-            whole = [item for item in present if item.raw]
-            template = ObjectsSnapshot(
-                kind=kind,
-                generation=mark.generation,
-                page=mark.page,
-                chunk=0,
-                cycle_id=mark.cycle_id,
-                read_at=page.read_at,
-                items=(),
-                # A link asks for what was selected when its round began.
-                schema=self._services.mappings.version if mark.selection == self._selection(mark.chain) else _EARLIER,
-            )
-            events += pack([snapshot(item) for item in whole], template)
-        if mark.chain == "groups":
-            events += self._member_events(mark, present)
-            events += self._nested_events(mark, items)
-        return events
-
-    def _nested_events(self, mark: Watermark, items: Sequence[DeltaItem]) -> list[Event]:
-        """What groups among the members mean, where a mapping expands them."""
-        nesting = self._services.nesting
-        if mark.full:
-            outer = [item.id for item in items if any(member.type == "group" for member in item.members)]
-            if not nesting.is_expanded("group"):
-                return []
-            return [
-                NestedMembersDue(group_id=each, generation=mark.generation, page=mark.page, cycle_id=mark.cycle_id)
-                for each in outer
-            ]
-        if not (nesting.is_expanded("group") or nesting.is_expanded("user")):
-            return []
-        # Graph need not say what kind of object left: one that is no group has nobody in it.
-        inner = {member.id for item in items for member in item.members if member.type == "group" or not member.type}
-        gone = {item.id for item in items if item.removed is not None}
-        return [NestingChanged(group_id=each, cycle_id=mark.cycle_id) for each in sorted(inner | gone)]
-
-    def _member_events(self, mark: Watermark, items: Sequence[DeltaItem]) -> list[Event]:
-        at = self._services.clock()
-        events: list[Event] = []
-        for item in items:
-            latest = {member.id: member for member in item.members}
-            ordered = sorted(latest.values(), key=lambda member: (bucket(member.id), member.id))
-            users = [member for member in ordered if member.type in {"user", None}]
-            if len(users) < len(ordered):
-                log.info("group %s: %d members are not users and are left out", item.id, len(ordered) - len(users))
-            for number, part in enumerate(chunks(users)):
-                event = MembersChanged(
-                    group_id=item.id,
-                    generation=mark.generation,
-                    page=mark.page,
-                    chunk=number,
-                    cycle_id=mark.cycle_id,
-                    read_at=at,
-                    added=tuple(member.id for member in part if not member.removed),
-                    removed=tuple(member.id for member in part if member.removed),
-                    full=mark.full,
-                )
-                events.append(event)
-        return events
+    def _reading(self, mark: Watermark) -> Reading:
+        services = self._services
+        # A link asks for what was selected when its round began.
+        schema = services.mappings.version if mark.selection == self._selection(mark.chain) else _EARLIER
+        expands = frozenset(kind for kind in KINDS.values() if services.nesting.is_expanded(kind))
+        return Reading(mark, services.clock(), schema, expands)
 
     async def _settle(self, mark: Watermark) -> Watermark | None:
         """Wait until the events of a full round are processed; then do what only a complete round allows."""
@@ -303,7 +228,7 @@ class Cycles:
         if not progress.is_settled:
             at = services.clock()
             if at - self._still_since(mark, progress.chunks_done) < timedelta(seconds=_SETTLE_PATIENCE):
-                await asyncio.sleep(_SETTLE_AGAIN)
+                await asyncio.sleep(self._until_next_look(mark))
                 return await self._move(mark, heartbeat=services.clock())
             log.error(
                 "%s: %d chunks of the full round are not processed; the round ends incomplete and takes nothing away",
@@ -331,6 +256,12 @@ class Cycles:
             current = await self._services.watermarks.get(mark.chain)
             if (current.generation, current.page, current.phase) != (mark.generation, mark.page, mark.phase):
                 return None
+
+    def _until_next_look(self, mark: Watermark) -> float:
+        key = round_key(mark.chain, mark.generation)
+        looks = self._looks[1] if self._looks[0] == key else 0
+        self._looks = (key, looks + 1)
+        return min(_SETTLE_AGAIN, _SETTLE_SOON * (1 << min(looks, 8)))
 
     def _still_since(self, mark: Watermark, done: int) -> datetime:
         key = round_key(mark.chain, mark.generation)
@@ -379,7 +310,7 @@ class Cycles:
     async def _look_at_unseen(self, mark: Watermark, named: int) -> None:
         """What a complete round did not name may be gone: ask Graph about each, take nothing away on absence alone."""
         services = self._services
-        kind = _KINDS[mark.chain]
+        kind = KINDS[mark.chain]
         unseen: list[str] = []
         members: dict[str, list[str]] = {}
         async for join in services.joins.scan(kind):
@@ -418,64 +349,10 @@ class Cycles:
         await services.queues.send_all(events)
 
     def _select(self, chain: Chain) -> tuple[str, ...]:
-        mapping = self._services.mapping(_KINDS[chain])
+        mapping = self._services.mapping(KINDS[chain])
         return mapping.select if mapping is not None else ("id",)
 
     def _selection(self, chain: Chain) -> str:
         """A hash of what the delta query asks for, and of the mapping: another one needs a full round."""
         text = "|".join((self._services.mappings.version, *sorted(self._select(chain))))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _merged(items: Sequence[DeltaItem]) -> list[DeltaItem]:
-    """One item per object: an object that occurs several times on a page counts as it last was; its members add up."""
-    merged: dict[str, DeltaItem] = {}
-    for item in items:
-        earlier = merged.get(item.id)
-        if earlier is not None and item.removed is None and earlier.removed is None:
-            item = replace(item, raw={**earlier.raw, **item.raw}, members=(*earlier.members, *item.members))  # noqa: PLW2901
-        merged[item.id] = item
-    return list(merged.values())
-
-
-def snapshot(item: DeltaItem) -> dict[str, Any]:
-    """A delta item as the object that a GET would give: without annotations, with the manager as a reference."""
-    raw = {name: value for name, value in item.raw.items() if "@" not in name}
-    if item.has_manager:
-        raw["manager"] = {"id": item.manager_id} if item.manager_id else None
-    return raw
-
-
-def _announcement(event: Event) -> tuple[str, int] | None:
-    """The progress row of an event of a full round, or None for events that are not waited for."""
-    if isinstance(event, ObjectsSnapshot):
-        return chunk_key(event), len(event.items)
-    if isinstance(event, MembersChanged):
-        return chunk_key(event), len(event.added) + len(event.removed)
-    if isinstance(event, NestedMembersDue):
-        return nested_key(event), 0
-    return None
-
-
-def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
-    """The same for the same part of the same page, however often it is read; the key of a rest begins with that of the whole.
-
-    A page that is read again after a crash may have other contents by then: another key, so that both have to be done.
-    """
-    subject = "objects" if isinstance(event, ObjectsSnapshot) else event.group_id
-    return f"{event.page:08d}-{subject}-{event.chunk:04d}-{event.part or _digest(event)}"
-
-
-def nested_key(event: NestedMembersDue) -> str:
-    """The progress row of the members at any depth of a group; the same however often its page is read."""
-    return f"{event.page:08d}-{event.group_id}-nested"
-
-
-def rest_part(event: ObjectsSnapshot | MembersChanged, number: int) -> str:
-    """The ``part`` of one of the rests of an event."""
-    return f"{event.part or _digest(event)}{chr(ord('a') + number % 26)}"
-
-
-def _digest(event: ObjectsSnapshot | MembersChanged) -> str:
-    ids = [str(item["id"]) for item in event.items] if isinstance(event, ObjectsSnapshot) else [*event.added, "", *event.removed]
-    return hashlib.sha256("|".join(ids).encode()).hexdigest()[:12]

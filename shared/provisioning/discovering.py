@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import ProvisioningError
 from shared.graph.delta import delta_page
-from shared.provisioning.cycles import snapshot
 from shared.provisioning.deciding import display_name
 from shared.provisioning.matching import PROTECTION, why_protected
+from shared.provisioning.page_events import snapshot
 from shared.provisioning.paging import page_size, read_token, write_token
 from shared.provisioning.requests import BadRequest
 from shared.provisioning.walking import Position, Walking, shown

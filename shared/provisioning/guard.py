@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from shared.events import Kind
     from shared.provisioning.batch import Batch
-    from shared.provisioning.members import Case
+    from shared.provisioning.membership_cases import Case
     from shared.provisioning.services import Services
     from shared.provisioning.work import Work
     from shared.servicenow.writes import Write

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import UnavailableError
 from shared.events import PairsDue, chunks, new_id
-from shared.provisioning.members import TABLE
+from shared.provisioning.membership_cases import TABLE
 from shared.provisioning.remarks import Remark, write_remarks
 from shared.provisioning.work import Outcome
 from shared.servicenow.queries import equals, everything

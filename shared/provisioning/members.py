@@ -18,18 +18,29 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.errors import FateUnknownError, NotFoundError, ProvisioningError, RetryableError
 from shared.events import PairsDue, chunks, new_id
 from shared.graph.objects import member_of, transitive_member_of
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.cycles import chunk_key, rest_part
+from shared.provisioning.membership_cases import (
+    TABLE,
+    Case,
+    Pair,
+    account,
+    committed,
+    group_sys_id,
+    is_wanted,
+    pair_waiter,
+    user_sys_id,
+    verb_of,
+    writes_of,
+)
 from shared.provisioning.membership_log import log_memberships
+from shared.provisioning.page_events import chunk_key, rest_part
 from shared.servicenow.queries import all_of, one_of
-from shared.servicenow.sys_ids import derived_sys_id
-from shared.servicenow.writes import Delete, Deleted, Insert, NotProcessed, Refused, Unknown, Write, Written
 from shared.state.escrows import RETRY
 from shared.state.leases import LEASE_MARGIN, Intent
 from shared.state.progress import round_key
@@ -39,14 +50,12 @@ if TYPE_CHECKING:
 
     from shared.events import GroupMembersDue, MembersChanged, UserMembershipsDue
     from shared.provisioning.services import Services
-    from shared.servicenow.writes import Outcome
-    from shared.state.joins import Join
+    from shared.servicenow.writes import Outcome, Write
     from shared.state.leases import Lease
     from shared.state.memberships import Membership
 
 log = logging.getLogger("provisioning.memberships")
 
-TABLE = "sys_user_grmember"
 _FIELDS = ("sys_id", "user", "group")
 _PAGE = 1000
 #: How often a slice of a full round waits for its group to be created first.
@@ -55,28 +64,6 @@ _GROUP_PATIENCE = 5
 _REPLICA_PATIENCE = 3
 #: Longest time until a slice looks again for rows that somebody else holds, in seconds.
 _BUSY_MOST = 15.0
-
-type Pair = tuple[str, str]
-
-
-@dataclass(slots=True)
-class Case:
-    """One membership under our lease, and what becomes of it."""
-
-    membership: Membership
-    lease: Lease
-    user: Join
-    group: Join
-    verb: str = "keep"
-    found: tuple[str, ...] = ()
-    #: The mapping of members only ever adds (flowType ``MultiValueAddOnly``).
-    add_only: bool = False
-    result: str = "unchanged"
-    error: ProvisioningError | None = None
-
-    @property
-    def pair(self) -> Pair:
-        return self.membership.pair
 
 
 class Members:
@@ -248,7 +235,7 @@ class Members:
         attribute = mapping.attribute("members") if mapping is not None else None
         for case in cases:
             case.add_only = attribute is not None and attribute.flow == "add_only"
-            case.verb = _verb(case)
+            case.verb = verb_of(case)
             if case.verb == "wait":
                 case.result = "waiting"
         return cases
@@ -258,21 +245,21 @@ class Members:
         asked = [case for case in cases if case.verb in {"add", "remove", "check"}]
         if not asked:
             return
-        users = list(dict.fromkeys(_user_sys_id(case) for case in asked))
-        groups = list(dict.fromkeys(_group_sys_id(case) for case in asked))
+        users = list(dict.fromkeys(user_sys_id(case) for case in asked))
+        groups = list(dict.fromkeys(group_sys_id(case) for case in asked))
         records = await self._services.servicenow.select(TABLE, all_of(one_of("group", groups), one_of("user", users)), _FIELDS)
         found: dict[Pair, list[str]] = {}
         for record in records:
             found.setdefault((record["group"], record["user"]), []).append(record["sys_id"])
         for case in asked:
-            case.found = tuple(sorted(found.get((_group_sys_id(case), _user_sys_id(case)), ())))
+            case.found = tuple(sorted(found.get((group_sys_id(case), user_sys_id(case)), ())))
             if case.verb == "check":
-                wanted = _is_wanted(case)
+                wanted = is_wanted(case)
                 away = "keep" if case.add_only else "remove"
                 case.verb = away if not wanted else "keep" if case.found else "add"
             if case.verb == "add" and case.found:
                 case.result = "matched"
-            elif case.membership.intent is not None and not _writes(case):
+            elif case.membership.intent is not None and not writes_of(case):
                 # A former worker wrote it, and died before it said so.
                 case.result = "matched" if case.found else "removed"
             if case.verb == "remove" and await self._belongs_to_another(case):
@@ -280,7 +267,7 @@ class Members:
 
     async def _belongs_to_another(self, case: Case) -> bool:
         """Whether the record of the user was taken over by another Entra object that is a member of the group itself."""
-        owner = await self._services.owners.owner("sys_user", _user_sys_id(case))
+        owner = await self._services.owners.owner("sys_user", user_sys_id(case))
         if not owner or owner == case.user.object_id:
             return False
         others = await self._services.memberships.get_many([(case.membership.group_id, owner)])
@@ -288,15 +275,15 @@ class Members:
 
     async def _announce(self, cases: list[Case]) -> tuple[list[Case], list[str]]:
         """Write the intent of each change. Returns the cases that are still ours, and the users of those that were lost."""
-        acting = [case for case in cases if _writes(case)]
+        acting = [case for case in cases if writes_of(case)]
         pairs = []
         for case in acting:
             intent = Intent(case.verb, "", case.lease.until)
             updated = replace(
                 case.membership,
                 intent=intent,
-                user_sys_id=_user_sys_id(case),
-                group_sys_id=_group_sys_id(case),
+                user_sys_id=user_sys_id(case),
+                group_sys_id=group_sys_id(case),
             )
             pairs.append((updated, case.lease))
         for case, (updated, _), lease in zip(
@@ -314,7 +301,7 @@ class Members:
         """Send inserts and deletes together; they do not depend on each other."""
         writes: list[tuple[Case, Write]] = []
         for case in cases:
-            writes += [(case, write) for write in _writes(case)]
+            writes += [(case, write) for write in writes_of(case)]
         if not writes:
             return
         until = min(case.lease.until for case, _ in writes).timestamp() - LEASE_MARGIN
@@ -324,15 +311,15 @@ class Members:
             results.setdefault(case.pair, []).append(outcome)
         for case in cases:
             for outcome in results.get(case.pair, ()):
-                _account(case, outcome)
+                account(case, outcome)
 
     async def _commit(self, cases: Sequence[Case]) -> list[str]:
         """Give the rows back with what is now true of them; requeue or escrow what failed. Returns the users of lost rows."""
         services = self._services
         at = services.clock()
         settled = [case for case in cases if not isinstance(case.error, FateUnknownError)]
-        committed = await services.memberships.write([(_committed(case), case.lease) for case in settled], keep=False)
-        lost = [case.membership.user_id for case, lease in zip(settled, committed, strict=True) if lease is None]
+        leases = await services.memberships.write([(committed(case), case.lease) for case in settled], keep=False)
+        lost = [case.membership.user_id for case, lease in zip(settled, leases, strict=True) if lease is None]
         retried = [case for case in cases if isinstance(case.error, RetryableError)]
         unknown = [case.pair for case in retried if isinstance(case.error, FateUnknownError)]
         if unknown:
@@ -378,84 +365,3 @@ class Members:
         due = [case.pair for case in fresh if case.verb != "wait"]
         if due:
             await self._services.queues.send(PairsDue(pairs=tuple(due), reason="released"))
-
-
-def _is_wanted(case: Case) -> bool:
-    return case.membership.desired and case.user.holds_memberships and case.group.is_linked
-
-
-def _verb(case: Case) -> str:
-    """What has to be done, as far as our own state tells: add, remove, check, wait or keep."""
-    row = case.membership
-    if row.dirty or row.intent is not None:
-        known = (case.user.sys_id or row.user_sys_id) and (case.group.sys_id or row.group_sys_id)
-        return "check" if known else "keep"
-    if row.sys_id:
-        if not row.desired or case.user.state == "suspended" or case.user.stripped:
-            return "keep" if case.add_only else "remove"
-        moved = row.user_sys_id != case.user.sys_id or row.group_sys_id != case.group.sys_id
-        return "check" if moved else "keep"
-    if not row.desired:
-        return "keep"
-    if case.user.holds_memberships and case.group.is_linked:
-        return "add"
-    return "wait"
-
-
-def _user_sys_id(case: Case) -> str:
-    return case.user.sys_id or case.membership.user_sys_id
-
-
-def _group_sys_id(case: Case) -> str:
-    return case.group.sys_id or case.membership.group_sys_id
-
-
-def _writes(case: Case) -> list[Write]:
-    """The requests of one case: an insert if there is no record yet, a delete for each that is too many."""
-    if case.verb == "add" and not case.found:
-        user, group = _user_sys_id(case), _group_sys_id(case)
-        return [Insert(TABLE, {"user": user, "group": group}, derived_sys_id(TABLE, group, user))]
-    if case.verb in {"add", "keep"}:
-        return [Delete(TABLE, sys_id) for sys_id in case.found[1:]]
-    if case.verb == "remove":
-        return [Delete(TABLE, sys_id) for sys_id in case.found]
-    return []
-
-
-def _account(case: Case, outcome: Outcome) -> None:
-    match outcome:
-        case Written(record=record) if not outcome.dropped:
-            case.found = (record["sys_id"],)
-            case.result = "added"
-        case Written():
-            case.error = ProvisioningError(
-                f"ServiceNow did not take {', '.join(outcome.dropped)} of a membership",
-                code="InsufficientRights",
-                recommended_action=f"Let the integration user write user and group of {TABLE}.",
-            )
-            case.result = "escrowed"
-        case Deleted():
-            case.result = "removed"
-        case Refused(error=error) if error.code == "InvalidAnchor" and case.verb == "remove":
-            case.result = "removed"
-        case Refused(error=error):
-            case.error, case.result = error, "escrowed"
-        case NotProcessed(error=error) | Unknown(error=error):
-            case.error, case.result = error, "retried"
-
-
-def _committed(case: Case) -> Membership:
-    """The row as it is now known; a failed write leaves it as it was, dirty where its end is not known."""
-    row = replace(case.membership, intent=None)
-    if case.error is not None:
-        return replace(row, dirty=row.dirty or isinstance(case.error, FateUnknownError))
-    if case.verb == "add" or (case.verb == "keep" and case.found):
-        return replace(row, sys_id=case.found[0], user_sys_id=_user_sys_id(case), group_sys_id=_group_sys_id(case), dirty=False)
-    if case.verb == "remove" or (case.verb == "keep" and row.dirty):
-        return replace(row, sys_id="", dirty=False)
-    return row
-
-
-def pair_waiter(pair: Pair) -> str:
-    """How an escrow names a membership."""
-    return f"pair:{pair[0]}:{pair[1]}"

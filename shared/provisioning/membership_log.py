@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from shared.provisioning.members import Case
+    from shared.provisioning.membership_cases import Case
     from shared.provisioning.services import Services
 
 

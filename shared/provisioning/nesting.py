@@ -18,7 +18,7 @@ from shared.errors import NotFoundError
 from shared.events import MembersChanged, UserMembershipsDue, chunks
 from shared.graph.objects import members, transitive_members
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.cycles import chunk_key, nested_key
+from shared.provisioning.page_events import chunk_key, nested_key
 from shared.state.progress import round_key
 
 if TYPE_CHECKING:

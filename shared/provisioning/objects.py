@@ -18,7 +18,7 @@ from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.graph.objects import Failed, Missing, Present, SoftDeleted, read_objects
 from shared.provisioning.app_roles import follow_app_roles
 from shared.provisioning.batch import Batch
-from shared.provisioning.claiming import FORMER, adopt_begun, claim_matches, claim_new, lost_record, settle_owners
+from shared.provisioning.claiming import FORMER, adopt_begun, claim_matches, claim_new, drop_disowned, lost_record, settle_owners
 from shared.provisioning.committing import finish
 from shared.provisioning.deciding import Circumstances, decide, display_name, fingerprint
 from shared.provisioning.exporting import account, adds_to_record, plan
@@ -179,7 +179,7 @@ class Objects:
         at = services.clock()
         for work, (join, outcome) in zip(works, taken, strict=True):
             if outcome.lease is None:
-                work.end(Outcome("retried", again=_busy_delay(outcome, at)))
+                work.end(Outcome("retried", again=_busy_delay(outcome, at, batch.event.attempt)))
                 continue
             work.join, work.lease = join, outcome.lease
             if work.join.lease_holder:
@@ -291,7 +291,7 @@ class Objects:
                 acting.append((work, write))
             elif work.is_open:
                 account(work, mapping, verdict, None, None)
-        acting = await services.guard.admit(batch, acting)
+        acting = await services.guard.admit(batch, await drop_disowned(services, batch, acting))
         acting = await self._announce(await claim_new(services, batch, acting))
         if not acting:
             return
@@ -356,6 +356,8 @@ def _error(work: Work) -> ProvisioningError | None:
     return work.outcome.error if work.outcome is not None else None
 
 
-def _busy_delay(taken: Taken, at: datetime) -> float:
+def _busy_delay(taken: Taken, at: datetime, attempt: int) -> float:
+    """Soon at first, because whoever holds a lease is mostly done in a moment; then less often, because he may have died."""
     until = taken.busy_until or at
-    return max(_BUSY_LEAST, min(_BUSY_MOST, (until - at).total_seconds() + 0.5))
+    rest = (until - at).total_seconds() + 0.5
+    return max(_BUSY_LEAST, min(_BUSY_MOST, _BUSY_LEAST * (1 << min(attempt, 5)), rest))

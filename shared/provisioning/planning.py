@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.events import ObjectsChanged, ObjectsSnapshot, Walk, chunks
 from shared.graph.delta import delta_page
-from shared.provisioning.cycles import snapshot
+from shared.provisioning.page_events import snapshot
 from shared.provisioning.paging import page_size, read_token, write_token
 from shared.provisioning.walking import Position, Walking, shown
 from shared.state.plans import Plans

@@ -51,7 +51,8 @@ class Owners:
             owner = claim.object_id
             if isinstance(result, Exists):
                 found = await self._tables.get(_TABLE, _partition(claim.table, claim.sys_id), claim.sys_id)
-                owner = str(found["owner"]) if found else claim.object_id
+                # Released since: it is free, and whoever claims it now may be first.
+                owner = str(found["owner"]) if found is not None else (await self.claim([claim]))[0]
             owners.append(owner)
         return owners
 
