@@ -77,11 +77,12 @@ $(INFRA_STAMP): | $(PYTHON_STAMP)
 bench: setup
 	@$(PYTHON) -m sandbox.bench
 
-# Histories that 'make chaos' plays: make chaos SEEDS=200
+# Histories that 'make chaos' plays, and how many side by side: make chaos SEEDS=200 AT_ONCE=4
 SEEDS ?= 10
+AT_ONCE ?= 2
 
 chaos: setup
-	@$(PYTHON) -m sandbox.chaos --seeds $(SEEDS)
+	@$(PYTHON) -m sandbox.chaos --seeds $(SEEDS) --at-once $(AT_ONCE)
 
 package: $(PYTHON_STAMP)
 	@$(PYTHON) -m infra.package

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import os
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.crash.knife import Knife
 from tests.crash.life import Scene
 from tests.crash.paths import PATHS, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Cuts of one path unless all are wanted.
 _SAMPLE = 24
@@ -66,12 +70,15 @@ async def _first_failure(path: Path, cuts: list[tuple[int, bool]]) -> str:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-async def test_a_crash_at_any_step_ends_right(path: Path) -> None:
+async def test_a_crash_at_any_step_ends_right(path: Path, record_property: Callable[[str, object], None]) -> None:
     async with Scene(path.settings) as scene:
         clean = Knife()
         assert await _faults(scene, path, clean) == []
     calls = len(clean.calls)
     cuts = _cuts(calls, path)
+    record_property("path", path.name)
+    record_property("calls", calls)
+    record_property("cuts", len(cuts))
     failures: list[str] = []
     while cuts:
         # What a wrong end leaves behind must not disturb the next case.
