@@ -18,7 +18,7 @@ from shared.errors import NotFoundError
 from shared.events import MembersChanged, UserMembershipsDue, chunks
 from shared.graph.objects import members, transitive_members
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.page_events import chunk_key, nested_key
+from shared.provisioning.page_events import NESTED, chunk_key, nested_key
 from shared.state.progress import round_key
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from shared.state.memberships import Membership
     from shared.state.watermarks import Watermark
 
-#: Slices of members at any depth are numbered from here, apart from those of a page's direct members.
-_SLICES = 5000
 #: A group in one of these states was deleted: Graph no longer names it among anybody's groups, and its memberships rest.
 _DELETED = frozenset({"suspended", "deleted"})
 #: Longest time until memberships that somebody else holds are looked at again, in seconds.
@@ -70,14 +68,14 @@ class Nesting:
                 group_id=event.group_id,
                 generation=event.generation,
                 page=event.page,
-                chunk=_SLICES + number,
+                chunk=NESTED,
                 cycle_id=event.cycle_id,
                 read_at=services.clock(),
                 added=tuple(part),
                 removed=(),
                 full=True,
             )
-            for number, part in enumerate(chunks(inside))
+            for part in chunks(inside)
         ]
         key = round_key("groups", event.generation)
         await services.progress.announce(key, [(chunk_key(each), len(each.added)) for each in slices])

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("provisioning.cycles")
 
+#: The chunk of the members at any depth of a group: apart from those of the page's direct members.
+NESTED = 5000
 KINDS: dict[Chain, Kind] = {"users": "user", "groups": "group"}
 
 
@@ -168,8 +170,8 @@ def chunk_key(event: ObjectsSnapshot | MembersChanged) -> str:
 
 
 def nested_key(event: NestedMembersDue) -> str:
-    """The progress row of the members at any depth of a group; the same however often its page is read."""
-    return f"{event.page:08d}-{event.group_id}-nested"
+    """The progress row of the members at any depth of a group; the keys of the slices that name them begin with it."""
+    return f"{event.page:08d}-{event.group_id}-{NESTED:04d}"
 
 
 def rest_part(event: ObjectsSnapshot | MembersChanged, number: int) -> str:

@@ -175,3 +175,22 @@ async def test_a_replay_that_changed_nothing_leaves_the_first_entry(tables: Tabl
     # Nobody wrote one before: the entry says at least who was looked at.
     await log.write([replace(quiet, change_id="2", document={"id": "2"})])
     assert len(await log.of_object("ann", limit=10)) == 2
+
+
+async def test_nobody_waits_for_what_only_an_earlier_reading_of_a_page_announced(tables: Tables) -> None:
+    progress = ProgressRows(tables)
+    key, page = round_key("groups", 7), "00000003-"
+    await progress.announce_page(key, page, [(f"{page}team-0000-aaa", 8), (f"{page}other-0000-ccc", 2)])
+    await progress.announce(key, [(f"{page}other-0000-ccca", 1), ("00000004-team-0000-ddd", 5)])
+    # The page is read again, and one of its slices has other members now; the rest of the one that stayed is waited for still.
+    await progress.announce_page(key, page, [(f"{page}team-0000-bbb", 7), (f"{page}other-0000-ccc", 2)])
+    assert (await progress.sum(key)).chunks == 4
+    for chunk in (f"{page}team-0000-bbb", f"{page}other-0000-ccc", f"{page}other-0000-ccca"):
+        assert not (await progress.sum(key)).is_settled
+        await progress.done(key, chunk, 1, {})
+    assert not (await progress.sum(key)).is_settled
+    await progress.done(key, "00000004-team-0000-ddd", 5, {})
+    assert (await progress.sum(key)).is_settled
+    # What was processed of the earlier reading after all does no harm.
+    await progress.done(key, f"{page}team-0000-aaa", 8, {})
+    assert (await progress.sum(key)).is_settled
