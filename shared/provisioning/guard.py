@@ -155,10 +155,7 @@ class Guard:
         seen = [row.subject for row in await self.staged.of_verb("absent", kind) if row.subject not in unseen]
         await self.staged.forget(seen)
         reason = f"a complete round did not name, or leaves out of scope, {{count}} {kind}s that are provisioned"
-        half = await self._is_half(kind, at_stake)
-        held = await self._hold_whole(
-            "absent", kind, at_stake, reason, f"generation {generation}", evidence="absent", always=half
-        )
+        held = await self._hold_whole("absent", kind, at_stake, reason, f"generation {generation}", evidence="absent")
         return [object_id for object_id in ids if object_id not in held]
 
     async def hold_unassigned(self, kind: Kind, ids: Sequence[str], *, nobody_left: bool) -> list[str]:
@@ -169,7 +166,7 @@ class Guard:
         joins = await self._services.joins.get_many(kind, ids)
         at_stake = [join.object_id for join in joins if join.state == "linked"]
         reason = f"{{count}} {kind}s lost their assignment at once"
-        emptied = (nobody_left and len(at_stake) >= _EMPTIED) or await self._is_half(kind, at_stake)
+        emptied = nobody_left and len(at_stake) >= _EMPTIED
         held = await self._hold_whole("unassigned", kind, at_stake, reason, "", evidence="", always=emptied)
         return [object_id for object_id in ids if object_id not in held]
 
@@ -245,7 +242,7 @@ class Guard:
         held = {object_id for object_id in ids if f"{kind}:{object_id}" in known}
         fresh = [object_id for object_id in ids if object_id not in held]
         room = await self.room("deprovision")
-        if len(fresh) <= room and not always:
+        if len(fresh) <= room and not always and not await self._is_half(kind, fresh):
             return held
         text = f"{reason.format(count=len(fresh))}, {room} may be taken away"
         at = self._services.clock()

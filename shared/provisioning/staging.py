@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from shared.events import DecisionDue, Event, MembersChanged, new_id
+from shared.provisioning.following import AFTERWARDS
 from shared.provisioning.guard import tally
 from shared.provisioning.paging import page_size, read_token, write_token
 from shared.provisioning.remarks import Remark, write_remarks
@@ -68,10 +69,11 @@ class Staging:
 
     async def _carry_out(self, deeds: Sequence[StagedDeed], *, approved: bool, by: str) -> int:
         services = self._services
-        decided = await services.guard.staged.decide(deeds, "approved" if approved else "rejected", services.clock())
-        if approved:
-            await services.queues.send_all(self._events(decided))
         verb = "approved" if approved else "rejected"
+        if approved:
+            # Before the decision is noted, because we may die right after it, and an approved deed is not asked for again.
+            await services.queues.send_all(self._events(deeds), delay=AFTERWARDS)
+        detail = "ApprovedByOperator" if approved else "RejectedByOperator"
         await write_remarks(
             services,
             [
@@ -79,15 +81,16 @@ class Staging:
                     deed.subject,
                     f"{verb} {deed.created_at} {deed.wanted}",
                     f"An operator {verb} what was held: {deed.reason}",
-                    Outcome(
-                        "skipped", "stageddelete", "skipped", detail="ApprovedByOperator" if approved else "RejectedByOperator"
-                    ),
+                    Outcome("skipped", "stageddelete", "skipped", detail=detail),
                     display=deed.display,
                 )
-                for deed in decided
+                for deed in deeds
             ],
             initiated_by=by or "an operator",
         )
+        decided = await services.guard.staged.decide(deeds, "approved" if approved else "rejected", services.clock())
+        if approved:
+            await services.queues.send_all(self._events(decided))
         log.warning("an operator %s %d held deeds: %s", verb, len(decided), tally(decided))
         return len(decided)
 
