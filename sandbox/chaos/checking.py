@@ -10,6 +10,7 @@ What the way decided and nobody can tell from the end is accepted either way, an
 | a manager who was deleted at some time, or none | nothing tells about the people whom he manages |
 | a manager who need not have a record, or none | nobody had to see the moment in which he was active |
 | the last values of somebody who is deleted now | he was to be disabled; what changed right before, nobody had to see |
+| the former owner's values in the inactive record of a rehire who is inactive too | nobody had to see him active in between |
 | a value of the former owner of a record that was taken over | what never was provisioned for the new one is left alone |
 | a value or a membership that somebody edited in ServiceNow | drift is reported, not repaired, by default |
 """
@@ -83,7 +84,9 @@ class Judge:
         if table == "sys_user_group" and column == "record" and difference.expected == "absent":
             rows = [row for row in records.groups.values() if row["name"] == difference.subject]
             return self.tokens_lost and all(row["active"] == "false" for row in rows)
-        if table == "sys_user" and not difference.expected and len(owners) > 1:
+        if table == "sys_user" and len(owners) > 1 and not difference.expected:
+            return True
+        if table == "sys_user" and len(owners) > 1 and column not in {"record", *_STATE} and not owners & active_of(self._tenant):
             return True
         if table == "sys_user" and column == "department":
             wanted = {str(one.get("department") or "") for one in directory.users if one["id"] in owners} - {""}
@@ -114,6 +117,12 @@ class Judge:
 
     def _ids_of(self, name: str) -> set[str]:
         return {object_id for object_id, names in self._memory.names.items() if name.casefold() in names}
+
+
+def active_of(tenant: Tenant) -> set[str]:
+    """The object ids of everybody who is there and enabled."""
+    people = tenant.order[Kind.USER]
+    return {one.id for one in people if one.state is State.LIVE and one.properties["accountEnabled"] is not False}
 
 
 def _without(directory: Directory, unseen: Collection[str], enabled: Collection[str]) -> Directory:
@@ -199,9 +208,12 @@ class Spared:
         """What runs with these memories need not have in common."""
         names = memories[0].all_names
         there = {one.id for one in tenant.order[Kind.USER] if one.state is State.LIVE}
-        left = memories[0].names.keys() - (there if in_scope is None else there & set(in_scope))
+        known = memories[0].names
+        left = known.keys() - (there if in_scope is None else there & set(in_scope))
+        sharers = Counter(name for each in known.values() for name in each)
+        shared = {name for name, number in sharers.items() if number > 1}
         return cls(
-            left=names(left) - names(memories[0].names.keys() - left),
+            left=names(left) - names(known.keys() - left) | (shared - names(active_of(tenant))),
             people=names(frozenset().union(*(memory.unseen | memory.purged for memory in memories))),
             members=names(frozenset().union(*(memory.unlinked_users for memory in memories))),
             groups=memories[0].all_titles(memories[0].dissolved),

@@ -227,3 +227,28 @@ def test_of_somebody_who_has_left_only_the_state_is_compared(end: End) -> None:
     assert unequal(mine, picture(records_of(end.instance), Memory()), left) == []
     end.instance.update("sys_user", person["sys_id"], {"active": "false"}, SYSTEM)
     assert len(unequal(mine, picture(records_of(end.instance), Memory()), left)) == 2  # and locked with it
+
+
+def test_an_inactive_rehire_may_have_the_inactive_record_of_the_former_person(end: End) -> None:
+    memory, tenant = end.hands.memory, end.tenant
+    person = _someones_membership(end)[1]
+    name = str(tenant.objects[person].properties["userPrincipalName"])
+    record = end.first("sys_user", user_name=name)
+    tenant.update(person, {"accountEnabled": False, "jobTitle": "Rehired"})
+    end.instance.update("sys_user", record["sys_id"], {"active": "false", "locked_out": "true"}, SYSTEM)
+    memory.disabled.add(person)
+    memory.enabled.add(person)
+    memory.names["the former one"] = {name.casefold()}
+    try:
+        assert not end.faults()
+        assert name.casefold() in Spared.of(tenant, None, memory).left
+        end.instance.update("sys_user", record["sys_id"], {"active": "true"}, SYSTEM)
+        assert end.faults()
+        del memory.names["the former one"]
+        end.instance.update("sys_user", record["sys_id"], {"active": "false", "locked_out": "true"}, SYSTEM)
+        assert [fault for fault in end.faults() if "Rehired" in fault]
+    finally:
+        memory.names.pop("the former one", None)
+        memory.disabled.discard(person)
+        memory.enabled.discard(person)
+        tenant.update(person, {"accountEnabled": True, "jobTitle": None})
