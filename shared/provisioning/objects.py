@@ -164,7 +164,14 @@ class Objects:
                 settled.append(join)
             elif _is_partial(work, tried):
                 work.presence = "unread"
-        await services.joins.mark_seen(settled, event.generation)
+        await self._mark_seen(batch, settled, event.generation)
+
+    async def _mark_seen(self, batch: Batch, settled: Sequence[Join], generation: int) -> None:
+        missed = await self._services.joins.mark_seen(settled, generation)
+        for work in batch.works:
+            if work.object_id in missed:
+                # Somebody is about him: unmarked, he would look like one whom the round did not name.
+                work.outcome = Outcome("retried", again=_BUSY_LEAST)
 
     def _is_left_to_the_end(self, verdict: Verdict, join: Join) -> bool:
         """Who falls out of scope in a full round counts as one whom it did not name, until it is known how many they are."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shared.events import Kind, now
 from shared.state.leases import Intent, LeasedStore, moment
-from shared.state.tables import Operation, row
+from shared.state.tables import Exists, Operation, Stale, row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -163,16 +163,16 @@ class Joins(LeasedStore[Join]):
             for object_id, found in zip(ids, rows, strict=True)
         ]
 
-    async def mark_seen(self, joins: Sequence[Join], generation: int) -> None:
-        """Note that a full round saw these objects unchanged. A row that changed meanwhile is left alone."""
-        await self._tables.apply(
-            _TABLE,
-            [
-                Operation("merge", row(*join.key, generation=generation), join.etag)
-                for join in joins
-                if join.etag and join.generation < generation
-            ],
+    async def mark_seen(self, joins: Sequence[Join], generation: int) -> set[str]:
+        """Note that a full round saw these objects unchanged.
+
+        A row that changed meanwhile is left alone; returns the ids of those objects, which the round has not marked.
+        """
+        due = [join for join in joins if join.etag and join.generation < generation]
+        results = await self._tables.apply(
+            _TABLE, [Operation("merge", row(*join.key, generation=generation), join.etag) for join in due]
         )
+        return {join.object_id for join, result in zip(due, results, strict=True) if isinstance(result, (Stale, Exists))}
 
     async def mark_dirty(self, kind: Kind, ids: Sequence[str]) -> None:
         await self._leases.mark_dirty([(partition(kind, object_id), object_id) for object_id in ids])

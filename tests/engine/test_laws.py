@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from shared.state.joins import Join
     from shared.state.tables import Row
     from tests.support.world import World
 
@@ -225,6 +226,30 @@ async def test_a_worker_that_lost_its_lease_in_the_middle_does_not_commit_and_th
     assert record_of(here, "crossing")["title"] == "two"
     assert (after.dirty, after.intent) == (False, None)
     assert after.sys_id == before.sys_id
+
+
+async def test_somebody_whose_row_changes_while_a_full_round_looks_at_him_is_marked_as_seen_all_the_same(here: World) -> None:
+    ann = hire(here, "seen")
+    await here.cycle()
+    store = here.services.joins
+    mark_as_it_is = store.mark_seen
+    missed: list[set[str]] = []
+
+    async def mark_too_late(joins: Sequence[Join], generation: int) -> set[str]:
+        if not missed and any(join.object_id == ann for join in joins):
+            # Another worker takes the lease, and gives it back, right before.
+            await here.services.tables.merge("joins", row(partition("user", ann), ann, lease_holder=""))
+        missed.append(await mark_as_it_is(joins, generation))
+        return missed[-1]
+
+    store.mark_seen = mark_too_late  # type: ignore[method-assign] # the seam would be in the middle of one function
+    try:
+        await here.services.operations.restart("Watermark")
+        await here.pump()
+    finally:
+        store.mark_seen = mark_as_it_is  # type: ignore[method-assign] # as it was
+    assert {ann} in missed
+    assert (await store.get("user", ann)).generation == (await here.services.watermarks.get("users")).generation
 
 
 async def test_a_record_that_another_object_owns_is_not_written(here: World) -> None:
