@@ -153,7 +153,7 @@ async def _look_again(services: Services, batch: Batch) -> None:
         return  # released in bulk at the end of the round
     for work in batch.works:
         awaited = [escrow.awaited for escrow in work.waits if escrow.partition.startswith("object-")]
-        if awaited and not _is(work, "unchanged"):
+        if awaited and not _waits_already(work):
             joins = await services.joins.get_many("user", awaited)
             if any(join.is_linked for join in joins):
                 at = services.clock()
@@ -231,8 +231,12 @@ async def _confirm(services: Services, batch: Batch) -> None:
 
 
 def _waits_already(work: Work) -> bool:
-    """Whether an earlier commit has left the escrows; a doubtful row may be one whose worker died before it wrote them."""
-    return _is(work, "unchanged") and not work.join.dirty
+    """Whether an earlier commit has left the escrows; a doubtful row may be one whose worker died before it wrote them.
+
+    That nothing had to be written does not tell: a new manager who is not provisioned yet is a wait, and no write.
+    """
+    known = {escrow.key for escrow in work.waits} <= set(work.join.waits)
+    return known and _is(work, "unchanged") and not work.join.dirty
 
 
 def _is(work: Work, name: str) -> bool:

@@ -114,6 +114,36 @@ async def test_a_manager_who_comes_later_is_linked_then(storage: str) -> None:
         assert (await here.services.escrows.counts()) == {}
 
 
+async def test_a_change_to_a_manager_who_is_not_there_yet_waits_though_nothing_else_changes(storage: str) -> None:
+    async with world(storage) as here:
+        old = await _hire(here, "old@contoso.com")
+        boss = await _hire(here, "boss@contoso.com", accountEnabled=False)
+        ann = await _hire(here, department="Sales")
+        here.tenant.tenant.set_manager(ann, old)
+        await here.cycle()
+        here.tenant.tenant.set_manager(ann, boss)
+        await here.cycle()
+        (escrow,) = await here.services.escrows.waiting_for_object(boss)
+        assert escrow.waiter == f"user:{ann}"
+
+        here.tenant.tenant.update(boss, {"accountEnabled": True})
+        await here.cycle()
+        row, boss_row = here.user("ann@contoso.com"), here.user("boss@contoso.com")
+        assert row is not None
+        assert boss_row is not None
+        assert row["manager"] == boss_row["sys_id"]
+        assert (await here.services.escrows.counts()) == {}
+
+        here.tenant.tenant.update(ann, {"department": "Astronomy"})
+        await here.cycle()
+        assert (await here.services.escrows.counts()) == {"record": 1}
+        here.insert("cmn_department", name="Astronomy")
+        await here.cycle()
+        row = here.user("ann@contoso.com")
+        assert row is not None
+        assert here.rows("cmn_department")[row["department"]]["name"] == "Astronomy"
+
+
 async def test_a_department_that_comes_later_is_linked_then(storage: str) -> None:
     async with world(storage) as here:
         await _hire(here, department="Astronomy")
