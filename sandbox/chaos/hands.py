@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sandbox.agreement import home_name
 from sandbox.instance.access import SYSTEM
 from sandbox.people import DEPARTMENTS
 from sandbox.tenant import Kind, State
@@ -40,7 +41,7 @@ class Memory:
     edited: set[tuple[str, str]] = field(default_factory=set)  # (sys_id, column) that somebody edited in ServiceNow
     unlinked: set[tuple[str, str]] = field(default_factory=set)  # (group sys_id, user sys_id) removed by hand
     unlinked_users: set[str] = field(default_factory=set)  # of whom a membership was removed by hand
-    names: dict[str, set[str]] = field(default_factory=dict)  # object id -> all user names, in lower case
+    names: dict[str, set[str]] = field(default_factory=dict)  # object id -> all names of his record, in lower case
     titles: dict[str, set[str]] = field(default_factory=dict)  # object id -> all names of a group
 
     def all_titles(self, object_ids: Collection[str]) -> frozenset[str]:
@@ -345,7 +346,7 @@ class Hands:
         for group in self._tenant.order[Kind.GROUP]:
             memory.titles.setdefault(group.id, set()).add(_name(group))
         for user in self._tenant.order[Kind.USER]:
-            memory.names.setdefault(user.id, set()).add(str(user.properties["userPrincipalName"]).lower())
+            memory.names.setdefault(user.id, set()).add(_record_name(user).lower())
             live = user.state is State.LIVE and user.properties["accountEnabled"] is not False
             if live and (scope is None or user.id in scope):
                 memory.enabled.add(user.id)
@@ -358,7 +359,7 @@ class Hands:
                 memory.parted |= {(group, user.id) for group in user.groups}
 
     def _record(self, user: DirectoryObject) -> str | None:
-        found = self._instance.table("sys_user").matches("user_name", str(user.properties["userPrincipalName"]))
+        found = self._instance.table("sys_user").matches("user_name", _record_name(user))
         return found[0] if found else None
 
     def _users(self, state: State = State.LIVE) -> list[DirectoryObject]:
@@ -383,6 +384,11 @@ class Hands:
 
 def _pick(among: Sequence[DirectoryObject], number: int) -> DirectoryObject | None:
     return among[number % len(among)] if among else None
+
+
+def _record_name(user: DirectoryObject) -> str:
+    """What his record in ServiceNow is called: a guest's bears the name that he has at home."""
+    return home_name(str(user.properties["userPrincipalName"]))
 
 
 def _name(one: DirectoryObject) -> str:

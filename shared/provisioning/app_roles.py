@@ -4,7 +4,7 @@
 |---|---|---|
 | ``off`` | nothing | nothing |
 | ``add`` | granted | stays |
-| ``authoritative`` | granted | taken away, if it was granted directly |
+| ``authoritative`` | granted | taken away, if it was granted directly and the guard has a place for it |
 
 An app role answers to the ServiceNow role of the same name (its value, or its display name). What a group or another role passes
 on (``inherited``) counts as granted and is never taken away here. The default access role grants nothing.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.errors import ProvisioningError, RetryableError
+from shared.provisioning.guard import Deed
 from shared.provisioning.work import Modified, Outcome
 from shared.servicenow.queries import one_of
 from shared.servicenow.sys_ids import derived_sys_id
@@ -47,6 +48,10 @@ class _Change:
     role: str
     write: Insert | Delete
 
+    @property
+    def takes_away(self) -> bool:
+        return isinstance(self.write, Delete)
+
 
 async def follow_app_roles(services: Services, batch: Batch, works: Sequence[Work]) -> None:
     """Grant and take away roles of those who were provisioned just now. What fails ends the object as escrowed or retried."""
@@ -62,12 +67,59 @@ async def follow_app_roles(services: Services, batch: Batch, works: Sequence[Wor
         held = [row for row in rows if row["user"] == sys_id]
         _await_missing(services, work, lookups)
         changes += _changes(work, sys_id, held, lookups, authoritative=batch.mapping.options.app_roles == "authoritative")
-    if not changes:
+    changes, settled = await _admitted(services, concerned, changes)
+    if changes:
+        until = min(work.lease.until for work in concerned if work.lease is not None).timestamp() - LEASE_MARGIN
+        outcomes = await services.servicenow.write([change.write for change in changes], deadline=until)
+        for change, outcome in zip(changes, outcomes, strict=True):
+            _account(change, outcome)
+    # An approval is for what was held, and must not outlast it.
+    done = [subject for subject, work in settled.items() if work.outcome is not None and work.outcome.name in _DONE]
+    await services.guard.forget(done)
+
+
+async def _admitted(
+    services: Services, concerned: Sequence[Work], changes: Sequence[_Change]
+) -> tuple[list[_Change], dict[str, Work]]:
+    """The changes that may be made, and those by subject of whom nothing is held when they are made.
+
+    All that one person would lose at once is one deed.
+    """
+    losing: dict[str, list[_Change]] = {}
+    for change in changes:
+        if change.takes_away:
+            losing.setdefault(change.work.object_id, []).append(change)
+    rulings = await services.guard.judge([_deed(part) for part in losing.values()])
+    held = {object_id for object_id in losing if rulings[f"roles:{object_id}"] != "granted"}
+    for object_id in held:
+        _hold(losing[object_id], rejected=rulings[f"roles:{object_id}"] == "rejected")
+    admitted = [change for change in changes if not (change.takes_away and change.work.object_id in held)]
+    return admitted, {f"roles:{work.object_id}": work for work in concerned if work.object_id not in held}
+
+
+def _deed(losing: Sequence[_Change]) -> Deed:
+    work = losing[0].work
+    roles = ",".join(sorted(change.role for change in losing))
+    reason = f"removeRoles: {len(losing)} roles that no assignment in Entra ID stands for"
+    return Deed(f"roles:{work.object_id}", "removeRoles", f"{roles}|{work.join.fingerprint}", reason, roles, work.display)
+
+
+def _hold(losing: Sequence[_Change], *, rejected: bool) -> None:
+    """He keeps the roles; everything else about him goes on."""
+    work = losing[0].work
+    number = len(losing)
+    if rejected:
+        text = f"{number} roles of '{work.display}' are left alone: an operator rejected taking them away"
+        work.note("EntrySynchronizationSkip", "export", "skipped", text, SkipReason="RejectedByOperator")
         return
-    until = min(work.lease.until for work in concerned if work.lease is not None).timestamp() - LEASE_MARGIN
-    outcomes = await services.servicenow.write([change.write for change in changes], deadline=until)
-    for change, outcome in zip(changes, outcomes, strict=True):
-        _account(change, outcome)
+    text = f"{number} roles of '{work.display}' are held for a decision: the limit of 24 hours is reached"
+    work.note("EntryStagedDelete", "export", "skipped", text, SkipReason="StagedDelete")
+    if work.next_join is not None:
+        # Without a fingerprint he is looked at again when it is decided.
+        work.next_join = replace(work.next_join, held=True, fingerprint="")
+    if work.outcome is not None and work.outcome.name == "unchanged":
+        detail = "StillStaged" if work.join.held else "StagedDelete"
+        work.outcome = Outcome("staged", "stageddelete", "skipped", detail=detail)
 
 
 def _is_concerned(work: Work) -> bool:

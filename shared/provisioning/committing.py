@@ -203,15 +203,16 @@ async def _queue_rest(services: Services, event: ObjectsSnapshot, delays: dict[f
             event,
             id=new_id(),
             attempt=event.attempt + 1,
-            part=rest_part(event, number),
+            part=rest_part(event, ids),
             items=tuple(item for item in event.items if str(item["id"]) in set(ids)),
         )
-        for number, ids in enumerate(delays.values())
+        for ids in delays.values()
     ]
-    chain = "users" if event.kind == "user" else "groups"
-    await services.progress.announce(round_key(chain, event.generation), [(chunk_key(rest), len(rest.items)) for rest in rests])
     for rest, delay in zip(rests, delays, strict=True):
         await services.queues.send(rest, delay=delay)
+    # Only now: a round would wait for ever for what a crash kept from being queued. The whole is not done yet, so it still waits.
+    chain = "users" if event.kind == "user" else "groups"
+    await services.progress.announce(round_key(chain, event.generation), [(chunk_key(rest), len(rest.items)) for rest in rests])
 
 
 async def _confirm(services: Services, batch: Batch) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from shared.events import Chain
     from shared.provisioning.services import Services
+    from shared.state.progress import Progress
     from shared.state.watermarks import Watermark
 
 log = logging.getLogger("provisioning.cycles")
@@ -53,8 +54,11 @@ _STRETCH = 60.0
 _STALE = 60.0
 #: How often a settling round looks whether its events are processed, in seconds: soon at first, for a small round is soon done.
 _SETTLE_SOON, _SETTLE_AGAIN = 0.1, 1.0
-#: A full round whose events make no progress for this long goes on without them, in seconds: some may lie in the poison queue.
+#: A full round whose events make no progress for this long goes on without them, in seconds.
 _SETTLE_PATIENCE = 900.0
+#: A full round that ended incomplete is made again after this time, in seconds: what it took for granted that a complete one
+#: would find is still to be found. The last of them for every further one.
+_AGAIN = (300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
 
 
 class Cycles:
@@ -98,7 +102,7 @@ class Cycles:
         watermarks = self._services.watermarks
         while True:
             mark = await watermarks.get(event.chain)
-            full = mark.wants_full or event.full or mark.generation == 0 or mark.selection != self._selection(event.chain)
+            full = mark.wants_full or event.full or mark.selection != self._selection(event.chain) or self._owes_full(mark)
             if full and not await self._may_start_full(event.chain):
                 return
             if mark.phase != "idle" and not (full and (mark.wants_full or not mark.full)):
@@ -132,9 +136,19 @@ class Cycles:
         if chain == "users":
             return True
         users = await self._services.watermarks.get("users")
-        if users.complete == 0 or users.wants_full:
+        if users.full_finished_at is None or users.wants_full:
             return False
         return not (users.phase != "idle" and users.full)
+
+    def _owes_full(self, mark: Watermark) -> bool:
+        """Whether there was no full round yet, or none since that was completed, and it is time for another try."""
+        if mark.generation == 0:
+            return True
+        tries = mark.generation - mark.complete
+        if mark.phase != "idle" or not tries or mark.full_finished_at is None:
+            return False
+        patience = timedelta(seconds=_AGAIN[min(tries, len(_AGAIN)) - 1])
+        return self._services.clock() - mark.full_finished_at >= patience
 
     async def _start(self, mark: Watermark, *, full: bool, repeat: bool) -> Watermark | None:
         at = self._services.clock()
@@ -227,20 +241,31 @@ class Cycles:
         progress = await services.progress.sum(round_key(mark.chain, mark.generation))
         if not progress.is_settled:
             at = services.clock()
-            if at - self._still_since(mark, progress.chunks_done) < timedelta(seconds=_SETTLE_PATIENCE):
-                await asyncio.sleep(self._until_next_look(mark))
-                return await self._move(mark, heartbeat=services.clock())
-            log.error(
-                "%s: %d chunks of the full round are not processed; the round ends incomplete and takes nothing away",
-                mark.chain,
-                progress.chunks - progress.chunks_done,
-            )
-            return await self._finish(mark, link=mark.link)
+            still = at - self._still_since(mark, progress.chunks_done)
+            if progress.is_ended or still >= timedelta(seconds=_SETTLE_PATIENCE):
+                return await self._end_incomplete(mark, progress)
+            await asyncio.sleep(self._until_next_look(mark))
+            return await self._move(mark, heartbeat=services.clock())
         await self._release_waiters(mark)
         await self._look_at_unseen(mark, progress.objects)
         finished = await self._finish(mark, link=mark.link, complete=mark.generation)
         if finished is not None and mark.chain == "users":
             await services.queues.send(ChainPoke(chain="groups"))
+        return finished
+
+    async def _end_incomplete(self, mark: Watermark, progress: Progress) -> Watermark | None:
+        """Go on without what is not done. Nothing is taken away on the word of such a round; another one follows."""
+        log.error(
+            "%s: %d chunks of the full round are not processed, %d of them dead; the round ends incomplete, takes nothing away "
+            "and is made again",
+            mark.chain,
+            progress.chunks - progress.chunks_done,
+            progress.chunks_dead,
+        )
+        await self._release_waiters(mark)
+        finished = await self._finish(mark, link=mark.link)
+        if finished is not None and mark.chain == "users":
+            await self._services.queues.send(ChainPoke(chain="groups"))
         return finished
 
     async def _move(self, mark: Watermark, **changes: Any) -> Watermark | None:

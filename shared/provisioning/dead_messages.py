@@ -33,11 +33,13 @@ from shared.events import (
     encode,
     new_id,
 )
+from shared.provisioning.page_events import announcement
 from shared.provisioning.paging import page_size, read_token, write_token
 from shared.provisioning.remarks import Remark, write_remarks
 from shared.provisioning.requests import Unknown
 from shared.provisioning.work import Outcome
 from shared.state.poison import DeadMessage, DeadMessages
+from shared.state.progress import round_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +88,7 @@ class DeadLetters:
         message = DeadMessage(message_id, queue, type(event).__name__, encode(kept), reason, len(subjects), len(text), at)
         await self._remark(message, subjects, f"No try to process the event succeeded: {reason}", "failure", "DeadMessage")
         await self.store.write(message)
+        await self._note_in_round(event)
         log.error("a %s (%s) of %s was moved to the table of dead messages: %s", type(event).__name__, event.id, queue, reason)
 
     async def page(self, *, top: str, token: str) -> dict[str, Any]:
@@ -127,6 +130,15 @@ class DeadLetters:
     async def sweep(self) -> None:
         """Forget the reasons of failures that did not last."""
         await self.store.sweep(self._services.clock() - _FAILURES_KEPT)
+
+    async def _note_in_round(self, event: Event) -> None:
+        """A full round need not wait for it: it ends incomplete, and another one follows."""
+        if not isinstance(event, (ObjectsSnapshot, MembersChanged, NestedMembersDue)):
+            return
+        chunk = announcement(event)
+        if chunk is not None:
+            chain = "users" if isinstance(event, ObjectsSnapshot) and event.kind == "user" else "groups"
+            await self._services.progress.dead(round_key(chain, event.generation), *chunk)
 
     async def _chosen(self, ids: Sequence[str] | None) -> list[list[DeadMessage]]:
         if ids is not None:

@@ -5,6 +5,7 @@
 | a record is disabled or deleted, or its link ends with a change | ``deprovision`` | ``DELETE_THRESHOLD`` (500) |
 | a membership's record is deleted | ``membership`` | 20 times that |
 | columns that held a value of ours are emptied | ``clearing`` | 20 times that |
+| somebody loses roles (``AppRoles=authoritative``) | ``roles`` | ``DELETE_THRESHOLD`` |
 
 A place is reserved before the write. What finds none is *staged*: nothing of it is written, the others flow on. Approved, it is
 looked at again, and whatever is true then is done; rejected, it is left alone until something else would have to be done.
@@ -81,7 +82,7 @@ class Guard:
     def limit(self, category: Category) -> int:
         """Deeds of a category that a rolling day lets through."""
         threshold = self._services.settings.delete_threshold
-        return threshold if category == "deprovision" else threshold * RATIO
+        return threshold if category in {"deprovision", "roles"} else threshold * RATIO
 
     async def room(self, category: Category) -> int:
         """Places that are left."""

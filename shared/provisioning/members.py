@@ -117,12 +117,13 @@ class Members:
                 id=new_id(),
                 added=tuple(user for user in event.added if user in rest),
                 removed=tuple(user for user in event.removed if user in rest),
-                part=rest_part(event, 0),
+                part=rest_part(event, sorted(rest)),
             )
-            if event.full:
-                # The round waits for them, or they would look like members whom it did not name.
-                await services.progress.announce(round_key("groups", event.generation), [(chunk_key(again), len(rest))])
         await services.queues.send(again, delay=min(_BUSY_MOST, retry_delay(event.attempt, None)))
+        if event.full and again.part != event.part:
+            # The round waits for them, or they would look like members whom it did not name; and only for what is queued,
+            # or a crash in between would let it wait for ever.
+            await services.progress.announce(round_key("groups", event.generation), [(chunk_key(again), len(rest))])
 
     async def reconcile(self, pairs: Sequence[Pair], event: PairsDue) -> None:
         """Look at memberships whose user or group has changed its state."""

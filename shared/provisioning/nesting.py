@@ -78,8 +78,9 @@ class Nesting:
             for part in chunks(inside)
         ]
         key = round_key("groups", event.generation)
-        await services.progress.announce(key, [(chunk_key(each), len(each.added)) for each in slices])
+        # In this order: a round would wait for ever for what a crash kept from being queued.
         await services.queues.send_all(slices)
+        await services.progress.announce(key, [(chunk_key(each), len(each.added)) for each in slices])
         await services.progress.done(key, nested_key(event), 0, {})
 
     async def follow(self, event: NestingChanged) -> None:

@@ -150,10 +150,10 @@ def snapshot(item: DeltaItem) -> dict[str, Any]:
 
 
 def announcement(event: Event) -> tuple[str, int] | None:
-    """The progress row of an event of a full round, or None for events that are not waited for."""
+    """The progress row of an event of a full round, or None for events that no round waits for."""
     if isinstance(event, ObjectsSnapshot):
         return chunk_key(event), len(event.items)
-    if isinstance(event, MembersChanged):
+    if isinstance(event, MembersChanged) and event.full:
         return chunk_key(event), len(event.added) + len(event.removed)
     if isinstance(event, NestedMembersDue):
         return nested_key(event), 0
@@ -174,9 +174,11 @@ def nested_key(event: NestedMembersDue) -> str:
     return f"{event.page:08d}-{event.group_id}-{NESTED:04d}"
 
 
-def rest_part(event: ObjectsSnapshot | MembersChanged, number: int) -> str:
-    """The ``part`` of one of the rests of an event."""
-    return f"{event.part or _digest(event)}{chr(ord('a') + number % 26)}"
+def rest_part(event: ObjectsSnapshot | MembersChanged, ids: Sequence[str]) -> str:
+    """The ``part`` of the rest of an event that is about ``ids``: another rest, or another try, has to be done as well."""
+    whole = (event.part or _digest(event)).partition(".")[0]
+    text = "|".join((event.part, str(event.attempt), *sorted(ids)))
+    return f"{whole}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _digest(event: ObjectsSnapshot | MembersChanged) -> str:

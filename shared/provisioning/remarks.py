@@ -26,9 +26,10 @@ _NAMESPACE = uuid.UUID("5ad1e2b4-3c55-4b7e-9a0e-0f7a5d1f8c21")
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What is to be said of a subject: ``user:{id}``, ``group:{id}`` or ``pair:{group}:{user}`` (said of the group).
+    """What is to be said of a subject: ``user:{id}``, ``roles:{user}``, ``group:{id}`` or ``pair:{group}:{user}``.
 
-    ``occasion`` makes the entry's id: the same occasion is the same entry, however often it is written.
+    What is said of a membership is said of its group. ``occasion`` makes the entry's id: the same occasion is the same entry,
+    however often it is written.
     """
 
     subject: str
@@ -63,4 +64,4 @@ async def write_remarks(services: Services, remarks: Sequence[Remark], *, cycle_
 def subject_of(waiter: str) -> tuple[Kind, str]:
     """The kind and id of the object that a waiter is about; a membership is about its group."""
     kind, _, rest = waiter.partition(":")
-    return ("user", rest) if kind in {"user", "memberOf"} else ("group", rest.partition(":")[0])
+    return ("user", rest) if kind in {"user", "memberOf", "roles"} else ("group", rest.partition(":")[0])

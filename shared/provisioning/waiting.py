@@ -76,7 +76,9 @@ class Waiting:
         events: list[Event] = []
         kinds: tuple[Kind, ...] = ("user", "group")
         for kind in kinds:
-            ids = sorted({waiter.partition(":")[2] for waiter in waiters if waiter.startswith(f"{kind}:")})
+            # Somebody's roles are looked at with him.
+            names = {"user", "roles"} if kind == "user" else {kind}
+            ids = sorted({waiter.partition(":")[2] for waiter in waiters if waiter.partition(":")[0] in names})
             events += [
                 ObjectsChanged(
                     kind=kind,

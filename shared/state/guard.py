@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from shared.state.tables import Row, Tables
 
-#: What is counted together: disables and deletes, membership removals, clearings of attributes.
-Category = Literal["deprovision", "membership", "clearing"]
-Verb = Literal["disable", "delete", "removeMember", "clear", "absent", "unassigned"]
+#: What is counted together: disables and deletes, membership removals, clearings of attributes, people who lose roles.
+Category = Literal["deprovision", "membership", "clearing", "roles"]
+Verb = Literal["disable", "delete", "removeMember", "removeRoles", "clear", "absent", "unassigned"]
 Status = Literal["staged", "approved", "rejected"]
 
 CATEGORIES: dict[Verb, Category] = {
@@ -38,6 +38,7 @@ CATEGORIES: dict[Verb, Category] = {
     "absent": "deprovision",
     "unassigned": "deprovision",
     "removeMember": "membership",
+    "removeRoles": "roles",
     "clear": "clearing",
 }
 WINDOW = timedelta(hours=24)
@@ -52,7 +53,7 @@ _APART = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StagedDeed:
-    """A deed that waits for an operator. ``subject``: ``user:{id}``, ``group:{id}`` or ``pair:{group}:{user}``.
+    """A deed that waits for an operator. ``subject``: ``user:{id}``, ``group:{id}``, ``pair:{group}:{user}`` or ``roles:{user}``.
 
     ``wanted`` is a digest of what was wanted: a rejected deed stays rejected until that differs. ``evidence`` is what made us
     look, and is needed again when the deed is approved (``gone``: Graph's own word). ``position`` is the generation and page

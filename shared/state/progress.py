@@ -1,7 +1,8 @@
 """How much of a full round is done: a sum over rows that a replay writes again, one per chunk of a page.
 
-The chain announces each chunk before its message is queued (``queued``), the worker that processed it writes the counts of its
-outcomes over that (``done``). A chunk processed twice counts once.
+The chain announces the chunks of a page before their messages are queued, and again if it has to read the page again; a worker
+announces what it leaves of a chunk when that is queued, and before the chunk is done. The worker that processed a chunk writes
+the counts of its outcomes over that (``done``). A chunk processed twice counts once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.state.tables import Operation, row
+from shared.state.tables import Exists, Operation, row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ class Progress:
 
     chunks: int = 0
     chunks_done: int = 0
+    #: Chunks whose message the host gave up on.
+    chunks_dead: int = 0
     objects: int = 0
     objects_done: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -34,6 +37,11 @@ class Progress:
     @property
     def is_settled(self) -> bool:
         return self.chunks_done >= self.chunks
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more is to be expected."""
+        return self.chunks_done + self.chunks_dead >= self.chunks
 
 
 class ProgressRows:
@@ -65,8 +73,18 @@ class ProgressRows:
         properties = row(round_key, key, objects=objects, done=True, outcomes=json.dumps(dict(outcomes)))
         await self._tables.upsert(_TABLE, properties)
 
+    async def dead(self, round_key: str, key: str, objects: int) -> None:
+        """Nobody is to wait for this chunk, unless it is done after all."""
+        properties = row(round_key, key, objects=objects, done=False, dead=True)
+        try:
+            await self._tables.insert(_TABLE, properties)
+        except Exists:
+            found = await self._tables.get(_TABLE, round_key, key)
+            if found is not None and not found["done"]:
+                await self._tables.replace(_TABLE, properties, str(found["etag"]))
+
     async def sum(self, round_key: str) -> Progress:
-        chunks = done = objects = objects_done = 0
+        chunks = done = dead = objects = objects_done = 0
         outcomes: Counter[str] = Counter()
         for found in await self._tables.query(_TABLE, "PartitionKey eq @round", {"round": round_key}):
             chunks += 1
@@ -75,7 +93,9 @@ class ProgressRows:
                 done += 1
                 objects_done += int(found["objects"])
                 outcomes.update(json.loads(str(found.get("outcomes", "{}"))))
-        return Progress(chunks, done, objects, objects_done, dict(outcomes))
+            elif found.get("dead"):
+                dead += 1
+        return Progress(chunks, done, dead, objects, objects_done, dict(outcomes))
 
 
 def round_key(chain: str, generation: int) -> str:

@@ -14,16 +14,20 @@ from tests.support.world import World, world
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from sandbox.tenant.objects import DirectoryObject
+
 PRINCIPAL = TenantConfig().service_principal_id
+DEFAULT_ACCESS = str(uuid.UUID(int=0))
 ITIL, BOSS = str(uuid.uuid5(uuid.NAMESPACE_OID, "itil")), str(uuid.uuid5(uuid.NAMESPACE_OID, "boss"))
 
 
-def _world(storage: str, mode: str) -> AbstractAsyncContextManager[World]:
+def _world(storage: str, mode: str, *, threshold: str = "500") -> AbstractAsyncContextManager[World]:
     return world(
         storage,
         mappings=remapped(options(AppRoles=mode)),
         ENTRA_SERVICE_PRINCIPAL_ID=PRINCIPAL,
         PROVISIONING_SCOPE="assigned",
+        DELETE_THRESHOLD=threshold,
     )
 
 
@@ -39,6 +43,12 @@ def _define_roles(here: World) -> None:
 
 def _assign(here: World, user: str, role_id: str) -> str:
     return str(here.tenant.tenant.assignments.assign(user, None, role_id)["id"])
+
+
+def _person(here: World, name: str) -> DirectoryObject:
+    found = here.tenant.tenant.by_principal_name(f"{name}@contoso.com")
+    assert found is not None
+    return found
 
 
 def _grants(here: World, name: str) -> list[str]:
@@ -109,3 +119,101 @@ async def test_a_role_that_servicenow_does_not_have_is_granted_when_it_appears(s
         await _cycle(here)
         assert _grants(here, "ann") == ["boss"]
         assert (await here.services.escrows.counts()) == {}
+
+
+async def _with_itil(here: World, *names: str) -> list[str]:
+    """People with the role itil beside their default access; returns the assignments of the role."""
+    _define_roles(here)
+    assignments = []
+    for name in names:
+        person = hire(here, name)
+        _assign(here, person, DEFAULT_ACCESS)
+        assignments.append(_assign(here, person, ITIL))
+    await _cycle(here)
+    assert all(_grants(here, name) == ["itil"] for name in names)
+    return assignments
+
+
+async def _lose(here: World, *assignments: str) -> None:
+    for assignment in assignments:
+        here.tenant.tenant.assignments.unassign(assignment)
+    await _cycle(here)
+
+
+async def _held(here: World) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = (await here.services.staging.page(top="", token=""))["value"]
+    return rows
+
+
+async def test_roles_above_the_threshold_are_held_and_everything_else_goes_on(storage: str) -> None:
+    names = ["ann", "ben", "cas"]
+    async with _world(storage, "authoritative", threshold="1") as here:
+        assignments = await _with_itil(here, *names)
+        here.tenant.tenant.update(_person(here, "cas").id, {"jobTitle": "Lead"})
+        await _lose(here, *assignments)
+        holders = [name for name in names if _grants(here, name) == ["itil"]]
+        assert len(holders) == 2
+        assert record_of(here, "cas")["title"] == "Lead"
+        held = await _held(here)
+        assert {row["id"] for row in held} == {f"roles:{_person(here, name).id}" for name in holders}
+        assert all(row["action"] == "removeRoles" and row["displayName"] and row["reason"] for row in held)
+        await here.services.operations.tick()
+        assert (await here.services.operations.job())["status"]["quarantine"]["reason"] == "TooManyDeletes"
+
+        # Looked at again they are still held, and nothing more is said.
+        object_id = held[0]["id"].removeprefix("roles:")
+        entries = len(await here.log_of(object_id))
+        await here.services.operations.restart("Watermark")
+        await here.pump()
+        assert [name for name in names if _grants(here, name) == ["itil"]] == holders
+        assert len(await here.log_of(object_id)) == entries
+
+        await here.services.staging.decide_all(approved=True)
+        await here.pump()
+        assert [_grants(here, name) for name in names] == [[], [], []]
+        assert await _held(here) == []
+        await here.services.operations.tick()
+        assert (await here.services.operations.job())["status"]["quarantine"] is None
+
+
+async def test_an_approval_of_roles_does_not_last(storage: str) -> None:
+    async with _world(storage, "authoritative", threshold="0") as here:
+        await _lose(here, *await _with_itil(here, "ann"))
+        await here.services.staging.decide_all(approved=True)
+        await here.pump()
+        assert _grants(here, "ann") == []
+        again = _assign(here, _person(here, "ann").id, ITIL)
+        await _cycle(here)
+        assert _grants(here, "ann") == ["itil"]
+        await _lose(here, again)
+        assert _grants(here, "ann") == ["itil"], "an old approval took a role away"
+
+
+async def test_roles_that_are_assigned_again_are_held_no_more(storage: str) -> None:
+    async with _world(storage, "authoritative", threshold="0") as here:
+        await _lose(here, *await _with_itil(here, "ann"))
+        assert len(await _held(here)) == 1
+        _assign(here, _person(here, "ann").id, ITIL)
+        await _cycle(here)
+        assert _grants(here, "ann") == ["itil"]
+        assert await _held(here) == []
+
+
+async def test_a_rejected_removal_of_roles_is_left_alone_until_the_truth_changes(storage: str) -> None:
+    async with _world(storage, "authoritative", threshold="0") as here:
+        itil = await _with_itil(here, "ann")
+        here.insert("sys_user_role", name="boss")
+        boss = _assign(here, _person(here, "ann").id, BOSS)
+        await _cycle(here)
+        await _lose(here, *itil)
+        (held,) = await _held(here)
+        await here.services.staging.decide([held["id"]], approved=False)
+        await here.pump()
+        here.tenant.tenant.update(_person(here, "ann").id, {"jobTitle": "Lead"})
+        await _cycle(here)
+        assert record_of(here, "ann")["title"] == "Lead"
+        assert _grants(here, "ann") == ["boss", "itil"]
+        assert [row["status"] for row in await _held(here)] == ["rejected"]
+        await _lose(here, boss)
+        assert _grants(here, "ann") == ["boss", "itil"]
+        assert [row["status"] for row in await _held(here)] == ["staged"]

@@ -46,9 +46,19 @@ def test_a_page_that_has_changed_meanwhile_is_announced_under_others() -> None:
 def test_the_key_of_a_rest_begins_with_that_of_the_whole() -> None:
     for whole in events(member("a"), member("b")):
         assert isinstance(whole, (ObjectsSnapshot, MembersChanged))
-        rest = replace(whole, part=rest_part(whole, 0))
-        assert chunk_key(rest).startswith(chunk_key(whole))
-        assert chunk_key(rest) != chunk_key(whole)
+        rest = replace(whole, part=rest_part(whole, ["a"]), attempt=1)
+        of_rest = replace(rest, part=rest_part(rest, ["a"]))
+        found = [chunk_key(each) for each in (whole, rest, of_rest)]
+        assert all(key.startswith(found[0]) for key in found)
+        assert len(set(found)) == 3
+        assert len(found[1]) == len(found[2]), "a key does not grow with the tries"
+
+
+def test_another_rest_of_the_same_event_is_another_chunk() -> None:
+    for whole in events(member("a"), member("b")):
+        assert isinstance(whole, (ObjectsSnapshot, MembersChanged))
+        assert rest_part(whole, ["a"]) != rest_part(whole, ["a", "b"])
+        assert rest_part(whole, ["a", "b"]) == rest_part(whole, ["b", "a"])
 
 
 def test_a_member_that_comes_twice_counts_as_it_last_was() -> None:
