@@ -166,6 +166,14 @@ class NestingChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportsDue(Event):
+    """A manager has come back from the recycle bin: the people whom he manages are concerned, and Graph announces nothing."""
+
+    manager_id: str
+    cycle_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpsDue(Event):
     """Objects were committed.
 
@@ -234,6 +242,7 @@ _KINDS: dict[str, type[Event]] = {
     "userMembershipsDue": UserMembershipsDue,
     "nestedMembersDue": NestedMembersDue,
     "nestingChanged": NestingChanged,
+    "reportsDue": ReportsDue,
     "followUpsDue": FollowUpsDue,
     "chainAdvance": ChainAdvance,
     "chainPoke": ChainPoke,

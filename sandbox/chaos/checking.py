@@ -7,7 +7,7 @@ What the way decided and nobody can tell from the end is accepted either way, an
 | no record of somebody who was inactive before he had one, or one with his memberships | nobody had to see the moment between |
 | an inactive record of somebody who is gone for good, after a delta token was lost | only Graph's own word may delete |
 | the former department, while there is no record of the new one | a reference that waits keeps what it holds |
-| a manager who was deleted at some time, or none | nothing tells about the people whom he manages |
+| a manager who was deleted at some time, or none | if he is back before we looked, nothing tells about his people |
 | a manager who need not have a record, or none | nobody had to see the moment in which he was active |
 | the last values of somebody who is deleted now | he was to be disabled; what changed right before, nobody had to see |
 | the former owner's values in the inactive record of a rehire who is inactive too | nobody had to see him active in between |

@@ -22,6 +22,7 @@ def routes() -> list[Route]:
     """Routes of relationships between directory objects."""
     found = [
         Route("GET", "users/{id}/manager", _manager),
+        Route("GET", "users/{id}/directReports", _direct_reports, units=2),
         Route("PUT", "users/{id}/manager/$ref", _set_manager),
         Route("DELETE", "users/{id}/manager/$ref", _clear_manager),
         Route("POST", "groups/{id}/members/$ref", _add_member),
@@ -54,6 +55,11 @@ async def _manager(call: Call) -> GraphResponse:
         raise not_found("manager")
     rendered = render(call.view, manager, shape_for(call, Kind.USER), typed=True)
     return GraphResponse(body={"@odata.context": call.context("directoryObjects/$entity")} | rendered)
+
+
+async def _direct_reports(call: Call) -> GraphResponse:
+    manager = _one(call, Kind.USER)
+    return _listed(call, ((edge, user) for edge, user in call.view.all(Kind.USER) if call.view.manager(user) is manager))
 
 
 async def _set_manager(call: Call) -> GraphResponse:

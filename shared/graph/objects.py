@@ -149,6 +149,19 @@ async def transitive_member_of(client: GraphClient, user_id: str) -> tuple[Objec
     )
 
 
+async def direct_reports(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
+    """The people whose manager a user is; complete, or an error."""
+    return await _relation(
+        client,
+        client.read(
+            lambda graph: graph.users.by_user_id(user_id).direct_reports,
+            permission="User.Read.All",
+            select=["id"],
+            top=_PAGE_SIZE,
+        ),
+    )
+
+
 async def members(client: GraphClient, group_id: str) -> tuple[ObjectRef, ...]:
     """The direct members of a group: users, groups, devices and others; complete, or an error."""
     return await _relation(

@@ -28,6 +28,7 @@ from shared.events import (
     ObjectsChanged,
     ObjectsSnapshot,
     PairsDue,
+    ReportsDue,
     UserMembershipsDue,
     decode,
     encode,
@@ -186,7 +187,7 @@ def _subjects(event: Event) -> list[str]:
             return [f"group:{group_id}"]
         case PairsDue(pairs=pairs):
             return [f"group:{group}" for group in dict.fromkeys(group for group, _ in pairs)]
-        case UserMembershipsDue(user_id=user_id):
+        case UserMembershipsDue(user_id=user_id) | ReportsDue(manager_id=user_id):
             return [f"user:{user_id}"]
         case ChainAdvance() | ChainPoke() | DecisionDue():
             return []

@@ -31,13 +31,14 @@ from shared.events import (
     ObjectsChanged,
     ObjectsSnapshot,
     PairsDue,
+    ReportsDue,
     SubscriptionsDue,
     UserMembershipsDue,
     WalkDue,
     decode,
 )
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.following import follow
+from shared.provisioning.following import follow, look_at_reports
 
 if TYPE_CHECKING:
     from shared.provisioning.services import Services
@@ -96,6 +97,8 @@ class Dispatcher:
                 await services.members.reconcile_group(event)
             case FollowUpsDue():
                 await follow(services, event)
+            case ReportsDue():
+                await look_at_reports(services, event)
             case UserMembershipsDue():
                 await services.members.rederive(event)
             case NestedMembersDue():

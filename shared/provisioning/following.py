@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.errors import NotFoundError
 from shared.events import (
     Event,
     FollowUpsDue,
@@ -16,9 +17,12 @@ from shared.events import (
     ObjectsChanged,
     ObjectsSnapshot,
     PairsDue,
+    ReportsDue,
     UserMembershipsDue,
     chunks,
 )
+from shared.graph.objects import direct_reports
+from shared.provisioning.backoff import retry_delay
 from shared.servicenow.queries import equals
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 #: How long after the commit the safety copy is seen, in seconds; also how long a cached link may be believed (``links``).
 AFTERWARDS = 12.0
+#: How often a manager whom Graph does not find is asked for again.
+_REPLICA_PATIENCE = 3
 _LINKED = frozenset({"linked", "disabled"})
 _AWAY = frozenset({"suspended", "unmanaged", "deleted", "retired"})
 _USERS = "sys_user"
@@ -69,7 +75,11 @@ async def follow(services: Services, event: FollowUpsDue) -> None:
     events: list[Event] = []
     if event.kind == "group":
         events += [GroupMembersDue(group_id=each, reason="released", cycle_id=event.cycle_id) for each in event.appeared]
-    events += [UserMembershipsDue(user_id=each, reason="released", cycle_id=event.cycle_id) for each in event.returned]
+    for each in event.returned:
+        events += [
+            UserMembershipsDue(user_id=each, reason="released", cycle_id=event.cycle_id),
+            ReportsDue(manager_id=each, cycle_id=event.cycle_id),
+        ]
     await services.waiting.release_for(event.kind, event.appeared, event.cycle_id)
     pairs: list[tuple[str, str]] = []
     for user_id in event.gone_ids:
@@ -103,6 +113,25 @@ async def _reports(services: Services, sys_ids: Sequence[str], cycle_id: str) ->
         ObjectsChanged(kind="user", ids=tuple(part), reason="released", occurred_at=at, cycle_id=cycle_id)
         for part in chunks(sorted(set(reports)))
     ]
+
+
+async def look_at_reports(services: Services, event: ReportsDue) -> None:
+    """Who reports to a manager who has come back has him in Graph again, and nothing is announced of that either."""
+    grace = services.settings.graph.replication_grace
+    try:
+        reports = await direct_reports(services.graph, event.manager_id)
+    except NotFoundError:
+        # A replica that has not heard of his return; or he is gone again, and then nobody has him.
+        if event.attempt < _REPLICA_PATIENCE:
+            await services.queues.send(event.again(), delay=max(grace, retry_delay(event.attempt, None)))
+        return
+    at = services.clock()
+    due = [
+        ObjectsChanged(kind="user", ids=tuple(part), reason="released", occurred_at=at, cycle_id=event.cycle_id)
+        for part in chunks(sorted({ref.id for ref in reports}))
+    ]
+    # A report's replica may be behind that of his manager.
+    await services.queues.send_all(due, delay=grace)
 
 
 async def _is_first_round(services: Services, batch: Batch) -> bool:

@@ -72,6 +72,7 @@ TURNS = (
     Turn("rehire with the old employee number", mapped.rehired_with_the_old_number, "mapped"),
     Turn("guest turned member", people.guest_turned_member),
     Turn("manager who comes later, or not at all", people.manager_who_comes_late),
+    Turn("manager soft-deleted, and restored", people.manager_restored),
     Turn("manager cycles, oneself as manager", people.managers_in_a_circle),
     Turn("app role assigned, taken away", assigned.app_role, "assigned"),
     Turn("record removed", records.removed),

@@ -114,6 +114,27 @@ async def test_a_manager_who_comes_later_is_linked_then(storage: str) -> None:
         assert (await here.services.escrows.counts()) == {}
 
 
+async def test_the_people_of_a_manager_who_is_restored_have_him_again(storage: str) -> None:
+    async with world(storage) as here:
+        boss = await _hire(here, "boss@contoso.com")
+        for name in ("ann@contoso.com", "ben@contoso.com"):
+            here.tenant.tenant.set_manager(await _hire(here, name), boss)
+        await here.cycle()
+
+        def managers() -> list[str]:
+            users = here.rows("sys_user")
+            of = [here.user("ann@contoso.com"), here.user("ben@contoso.com")]
+            return [users.get(row["manager"], {}).get("user_name", "") for row in of if row is not None]
+
+        assert managers() == ["boss@contoso.com"] * 2
+        here.tenant.tenant.delete(boss)
+        await here.cycle()
+        assert managers() == ["", ""]
+        here.tenant.tenant.restore(boss)
+        await here.cycle()
+        assert managers() == ["boss@contoso.com"] * 2
+
+
 async def test_a_change_to_a_manager_who_is_not_there_yet_waits_though_nothing_else_changes(storage: str) -> None:
     async with world(storage) as here:
         old = await _hire(here, "old@contoso.com")

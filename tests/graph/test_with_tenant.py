@@ -22,6 +22,7 @@ from shared.graph.objects import (
     SoftDeleted,
     app_role_assignments,
     default_domain,
+    direct_reports,
     member_of,
     members,
     read_objects,
@@ -162,6 +163,10 @@ async def test_relations_are_complete_and_typed(client: GraphClient, tenant: Ten
     assert {(ref.id, ref.type) for ref in await members(client, outer)} == {(first, "user"), (inner, "group")}
     assert {ref.id for ref in await transitive_members(client, outer)} == {first, inner, second}
     assert [(ref.id, ref.type) for ref in await member_of(client, second)] == [(inner, "group")]
+    tenant.set_manager(second, first)
+    assert [(ref.id, ref.type) for ref in await direct_reports(client, first)] == [(second, "user")]
+    tenant.delete(second)
+    assert await direct_reports(client, first) == ()
     with pytest.raises(NotFoundError):
         await members(client, first)
 

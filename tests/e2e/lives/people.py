@@ -177,6 +177,20 @@ async def manager_who_comes_late(here: Company) -> AsyncGenerator[None]:
     await here.becomes("led.late", manager=record)
 
 
+async def manager_restored(here: Company) -> AsyncGenerator[None]:
+    boss = here.hire("restored.boss")
+    here.tenant.set_manager(here.hire("led.again"), boss)
+    yield
+    record = await here.becomes("restored.boss", active="true")
+    await here.becomes("led.again", manager=record)
+    here.tenant.delete(boss)
+    await here.becomes("restored.boss", active="false")
+    await here.becomes("led.again", manager="")
+    here.tenant.restore(boss)
+    await here.becomes("restored.boss", active="true")
+    await here.becomes("led.again", manager=record)
+
+
 async def managers_in_a_circle(here: Company) -> AsyncGenerator[None]:
     first, second = here.hire("circle.one"), here.hire("circle.two")
     here.tenant.set_manager(first, second)
