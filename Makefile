@@ -55,9 +55,10 @@ $(NPM_STAMP):
 demo: setup
 	@$(PYTHON) -m sandbox.demo
 
-# Two at a time, file by file: most tests wait for processes and queues rather than compute.
+# Three at a time, file by file, in their order, which begins with the long ones: most tests wait for processes and queues
+# rather than compute.
 test: setup
-	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	@$(PYTHON) -m ruff check .

@@ -7,7 +7,8 @@
 | ``authoritative`` | granted | taken away, if it was granted directly and the guard has a place for it |
 
 An app role answers to the ServiceNow role of the same name (its value, or its display name). What a group or another role passes
-on (``inherited``) counts as granted and is never taken away here. The default access role grants nothing.
+on (``inherited``) counts as granted and is never taken away here. The default access role grants nothing. What is taken away is
+known by name: that a role could not be found is no reason to take its grant away.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _MODIFIED = "appRoleAssignments"
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One grant to make or take away. ``role`` is its name, or its sys_id where nobody named it."""
+    """One grant to make or take away, and the name of its role."""
 
     work: Work
     role: str
@@ -64,9 +65,10 @@ async def follow_app_roles(services: Services, batch: Batch, works: Sequence[Wor
     rows = await services.servicenow.select(GRANTS, one_of("user", sorted(users)), ("user", "role", "inherited"))
     changes: list[_Change] = []
     for sys_id, work in users.items():
-        held = [row for row in rows if row["user"] == sys_id]
         _await_missing(services, work, lookups)
-        changes += _changes(work, sys_id, held, lookups, authoritative=batch.mapping.options.app_roles == "authoritative")
+        changes += _to_grant(work, sys_id, [row for row in rows if row["user"] == sys_id], lookups)
+    if batch.mapping.options.app_roles == "authoritative":
+        changes += await _to_take_away(services, users, rows, lookups)
     changes, settled = await _admitted(services, concerned, changes)
     if changes:
         until = min(work.lease.until for work in concerned if work.lease is not None).timestamp() - LEASE_MARGIN
@@ -146,22 +148,34 @@ def _await_missing(services: Services, work: Work, lookups: Mapping[str, Lookup]
             work.next_join = replace(work.next_join, waits=waits, fingerprint="")
 
 
-def _changes(
-    work: Work, sys_id: str, held: Sequence[Record], lookups: Mapping[str, Lookup], *, authoritative: bool
-) -> list[_Change]:
-    wanted = {lookups[name].sys_id: name for name in _names(work) if lookups[name].sys_id}
+def _wanted(work: Work, lookups: Mapping[str, Lookup]) -> dict[str, str]:
+    """Roles that somebody is to have, as far as ServiceNow knows them: sys_id -> name."""
+    return {lookups[name].sys_id: name for name in _names(work) if lookups[name].sys_id}
+
+
+def _to_grant(work: Work, sys_id: str, held: Sequence[Record], lookups: Mapping[str, Lookup]) -> list[_Change]:
     have = {row["role"] for row in held}
-    changes = [
+    return [
         _Change(work, name, Insert(GRANTS, {"user": sys_id, "role": role}, derived_sys_id(GRANTS, sys_id, role)))
-        for role, name in sorted(wanted.items())
+        for role, name in sorted(_wanted(work, lookups).items())
         if role not in have
     ]
-    if authoritative:
-        changes += [
-            _Change(work, row["role"], Delete(GRANTS, row["sys_id"]))
-            for row in held
-            if row["role"] not in wanted and row["inherited"] != "true"
-        ]
+
+
+async def _to_take_away(
+    services: Services, users: Mapping[str, Work], rows: Sequence[Record], lookups: Mapping[str, Lookup]
+) -> list[_Change]:
+    """Direct grants of roles by whose names nobody is assigned."""
+    loose = [row for row in rows if row["inherited"] != "true" and row["role"] not in _wanted(users[row["user"]], lookups)]
+    if not loose:
+        return []
+    roles = await services.servicenow.select(ROLES, one_of("sys_id", sorted({row["role"] for row in loose})), ("name",))
+    named = {role["sys_id"]: role["name"] for role in roles}
+    changes = []
+    for row in loose:
+        work, name = users[row["user"]], named.get(row["role"], "")
+        if name and name.casefold() not in {each.casefold() for each in _names(work)}:
+            changes.append(_Change(work, name, Delete(GRANTS, row["sys_id"])))
     return changes
 
 

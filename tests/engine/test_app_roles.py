@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.tenant import TenantConfig
@@ -217,3 +218,13 @@ async def test_a_rejected_removal_of_roles_is_left_alone_until_the_truth_changes
         await _lose(here, boss)
         assert _grants(here, "ann") == ["boss", "itil"]
         assert [row["status"] for row in await _held(here)] == ["staged"]
+
+
+async def test_a_role_whose_record_may_not_be_read_is_not_taken_away(storage: str) -> None:
+    async with _world(storage, "authoritative") as here:
+        itil = await _with_itil(here, "ann")
+        rules = here.instance.instance.config.access_rules
+        hidden = tuple(replace(rule, hidden_rows=(("sys_user_role", "sys_idISNOTEMPTY"),)) for rule in rules)
+        here.instance.instance.configure(access_rules=hidden)
+        await _lose(here, *itil)
+        assert _grants(here, "ann") == ["itil"]
