@@ -93,12 +93,14 @@ class Members:
         await services.guard.forget(rejoined)
         changed: list[Membership] = []
         for row in rows:
-            if (event.generation, event.page) < (row.generation, row.page):
+            told, known = (event.generation, event.page), (row.generation, row.page)
+            if told < known:
                 continue  # a replay of an older page
             wanted = row.user_id in added
             settled = row.desired is wanted and bool(row.sys_id) is wanted and not row.dirty and row.intent is None
-            if settled and not (event.full and row.generation < event.generation):
+            if settled and told == known:
                 continue
+            # Also what is so already is noted: a slice of an older page may still be on its way, and say the contrary.
             changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page))
         busy, counts = await self._reconcile(changed, event.id, event.cycle_id, recent=event.full)
         if busy:
