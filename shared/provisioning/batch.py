@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shared.provisioning.work import Work
     from shared.schema.expressions import EvaluationContext
     from shared.schema.mapping import ObjectMapping
+    from shared.state.owners import Claim
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Batch:
     crossed: list[str] = field(default_factory=list)
     inherited: set[str] = field(default_factory=set)
     begun: dict[str, str] = field(default_factory=dict)
+    #: Records that pass over from a former owner with this batch, by the new one's object id.
+    passed: dict[str, Claim] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] | None = None
     #: Object ids of the groups of each object, where the mapping asks for them; None while unread.
     member_of: Mapping[str, tuple[str, ...]] | None = None

@@ -6,18 +6,19 @@ and two objects with one natural key meet each other's claim, before anything is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from shared.errors import AmbiguousMatchError, ProvisioningError, RetryableError
+from shared.errors import AmbiguousMatchError, FateUnknownError, ProvisioningError, RetryableError
 from shared.events import PairsDue, chunks
 from shared.provisioning.matching import natural_key
 from shared.provisioning.work import Outcome
 from shared.servicenow.queries import one_of
 from shared.servicenow.sys_ids import derived_sys_id
 from shared.servicenow.writes import Delete, Insert, Write
-from shared.state.owners import Claim
+from shared.state.owners import Claim, Ownership
 from shared.state.tables import Stale
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
     """Own the records that were matched; a record of another object passes over only if that one has no right to it any more."""
     table = batch.mapping.table
     claims = [Claim(table, work.record["sys_id"], work.object_id) for work in matched if work.record is not None]
-    mine: list[tuple[Work, Claim, frozenset[str]]] = []
-    for work, claim, owner in zip(matched, claims, await services.owners.claim(claims), strict=True):
+    mine: list[tuple[Work, Claim, Ownership]] = []
+    for work, claim, present in zip(matched, claims, await services.owners.take(claims), strict=True):
         taken: Takeover = "taken"
-        exported: frozenset[str] = frozenset()
+        owner, owned = present.owner, present
         if owner != work.object_id:
-            taken, exported = await _take_over(services, batch.kind, claim, owner)
+            taken, owned = await _take_over(services, batch.kind, claim, owner)
         if taken == "taken":
-            mine.append((work, claim, exported))
+            mine.append((work, claim, owned))
         elif taken == "busy":
             work.end(Outcome("retried", again=_LOOK_AGAIN))
         else:
@@ -76,15 +77,18 @@ async def claim_matches(services: Services, batch: Batch, matched: Sequence[Work
             work.note("EntryImportByJoiningProperty", "matching", "failure", error.reason, errorCode=error.code)
             work.end(Outcome("escrowed", "other", "failure", error))
     there = await _still_there(services, table, [claim.sys_id for _, claim, _ in mine])
-    for work, claim, exported in mine:
+    for work, claim, owned in mine:
         if claim.sys_id not in there:
             await services.owners.release(claim)
             work.note("EntryImport", "matching", "warning", f"The matched record {claim.sys_id} is gone from ServiceNow")
             work.end(Outcome("retried", again=_LOOK_AGAIN))
             continue
         work.is_new_link = True
+        if owned.former:
+            batch.passed[work.object_id] = claim
+            await _pass_memberships(services, batch.kind, owned.former)
         # What was exported for the former owner counts as provisioned: where the new one has nothing, it is cleared.
-        work.join = replace(work.join, hashes={**dict.fromkeys(exported, FORMER), **work.join.hashes})
+        work.join = replace(work.join, hashes={**dict.fromkeys(owned.exported, FORMER), **work.join.hashes})
 
 
 async def _still_there(services: Services, table: str, sys_ids: Sequence[str]) -> set[str]:
@@ -95,27 +99,47 @@ async def _still_there(services: Services, table: str, sys_ids: Sequence[str]) -
     return {row["sys_id"] for row in rows}
 
 
-async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> tuple[Takeover, frozenset[str]]:
+async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) -> tuple[Takeover, Ownership]:
     """A rehire: the record of an object that is deleted, unassigned or gone passes to the new one.
 
-    Returns whether it did, and the columns that were exported for the former owner.
+    What was exported for the former owner is noted with the ownership until the new link is committed: his own link ends here,
+    and whoever repeats this after a crash would not find it.
     """
+    mine = Ownership(claim.object_id)
     join = await services.joins.get(kind, former)
     if join.is_held(services.clock()):
-        return "busy", frozenset()
+        return "busy", mine
     if join.sys_id == claim.sys_id and join.is_linked:
-        return "refused", frozenset()
+        return "refused", mine
     try:
+        noted = await services.owners.prepare(claim, former, join.hashes if join.sys_id == claim.sys_id else ())
+        if noted is None:
+            return "busy", mine
         if join.sys_id == claim.sys_id:
             await services.joins.retire(join)
         if not await services.owners.move(claim, former):
-            return "busy", frozenset()
+            return "busy", mine
     except Stale:
-        return "busy", frozenset()
+        return "busy", mine
     log.warning("record %s passes from %s to %s", claim.sys_id, former, claim.object_id)
+    return "taken", replace(noted, owner=claim.object_id)
+
+
+async def _pass_memberships(services: Services, kind: Kind, former: str) -> None:
+    """The memberships of the former owner are looked at: their records may be those of the new one now."""
     pairs = await services.memberships.of_user(former) if kind == "user" else []
     await services.queues.send_all(PairsDue(pairs=tuple(part), reason="released") for part in chunks(sorted(pairs)))
-    return "taken", frozenset(join.hashes) if join.sys_id == claim.sys_id else frozenset()
+
+
+async def settle_passed(services: Services, batch: Batch, lost: set[str]) -> None:
+    """Forget the former owners of records whose new links are committed."""
+    for work in batch.works:
+        claim = batch.passed.get(work.object_id)
+        if claim is None or work.object_id in lost or work.next_join is None or work.next_join.sys_id != claim.sys_id:
+            continue
+        if work.outcome is not None and not isinstance(work.outcome.error, FateUnknownError):
+            with contextlib.suppress(Stale):
+                await services.owners.settle(claim)
 
 
 async def claim_new(services: Services, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.errors import FateUnknownError
 from shared.events import ObjectsChanged, ObjectsSnapshot, new_id
 from shared.provisioning.backoff import retry_delay
-from shared.provisioning.claiming import release_deleted
+from shared.provisioning.claiming import release_deleted, settle_passed
 from shared.provisioning.following import AFTERWARDS, follow, follow_ups, without
 from shared.provisioning.page_events import chunk_key, rest_part
 from shared.provisioning.summary import summarize
@@ -50,6 +50,7 @@ async def finish(services: Services, batch: Batch) -> None:
         await services.queues.send(following, delay=AFTERWARDS)
     lost = await _commit(services, batch)
     await release_deleted(services, batch, lost)
+    await settle_passed(services, batch, lost)
     if following is not None:
         await follow(services, without(following, lost))
     await _look_again(services, batch)

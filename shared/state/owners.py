@@ -7,15 +7,16 @@ honours that sys_id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.state.tables import Exists, Operation, row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from shared.state.tables import Tables
+    from shared.state.tables import Row, Tables
 
 _TABLE = "owners"
 
@@ -33,6 +34,19 @@ class Claim:
     object_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who owns a record.
+
+    ``former``: from whom it is passing over, or has passed over to an owner who has not committed his link yet; empty otherwise.
+    ``exported``: the columns that were written for him.
+    """
+
+    owner: str
+    former: str = ""
+    exported: frozenset[str] = frozenset()
+
+
 class Owners:
     """Claim records and look up who owns them."""
 
@@ -41,19 +55,23 @@ class Owners:
 
     async def claim(self, claims: Sequence[Claim]) -> list[str]:
         """Claim records; the result is the owner of each: the claimant itself, or the object that was there first."""
+        return [owned.owner for owned in await self.take(claims)]
+
+    async def take(self, claims: Sequence[Claim]) -> list[Ownership]:
+        """Claim records, as ``claim`` does, and say what is known of a former owner."""
         operations = [
             Operation("insert", row(_partition(claim.table, claim.sys_id), claim.sys_id, owner=claim.object_id))
             for claim in claims
         ]
         results = await self._tables.apply(_TABLE, operations)
-        owners: list[str] = []
+        owners: list[Ownership] = []
         for claim, result in zip(claims, results, strict=True):
-            owner = claim.object_id
+            owned = Ownership(claim.object_id)
             if isinstance(result, Exists):
                 found = await self._tables.get(_TABLE, _partition(claim.table, claim.sys_id), claim.sys_id)
                 # Released since: it is free, and whoever claims it now may be first.
-                owner = str(found["owner"]) if found is not None else (await self.claim([claim]))[0]
-            owners.append(owner)
+                owned = _from_row(found) if found is not None else (await self.take([claim]))[0]
+            owners.append(owned)
         return owners
 
     async def any(self, table: str) -> bool:
@@ -77,8 +95,28 @@ class Owners:
         found = await self._tables.get(_TABLE, key, claim.sys_id)
         if found is None or found["owner"] != former:
             return False
-        await self._tables.replace(_TABLE, row(key, claim.sys_id, owner=claim.object_id), str(found["etag"]))
+        await self._tables.replace(_TABLE, _to_row(claim, replace(_from_row(found), owner=claim.object_id)), str(found["etag"]))
         return True
+
+    async def prepare(self, claim: Claim, former: str, exported: Collection[str]) -> Ownership | None:
+        """Note, before the record passes over, what was exported for its owner; None when it is no longer his.
+
+        What was noted earlier stays: the former link may be gone by now, and with it the knowledge.
+        """
+        key = _partition(claim.table, claim.sys_id)
+        found = await self._tables.get(_TABLE, key, claim.sys_id)
+        if found is None or found["owner"] != former:
+            return None
+        noted = Ownership(former, former, _from_row(found).exported | frozenset(exported))
+        await self._tables.replace(_TABLE, _to_row(claim, noted), str(found["etag"]))
+        return noted
+
+    async def settle(self, claim: Claim) -> None:
+        """The new owner has committed his link: the former one is history."""
+        key = _partition(claim.table, claim.sys_id)
+        found = await self._tables.get(_TABLE, key, claim.sys_id)
+        if found is not None and found["owner"] == claim.object_id and found.get("former"):
+            await self._tables.replace(_TABLE, _to_row(claim, Ownership(claim.object_id)), str(found["etag"]))
 
     async def release(self, claim: Claim) -> None:
         """Give a record up, if the claimant still owns it."""
@@ -86,3 +124,14 @@ class Owners:
         found = await self._tables.get(_TABLE, key, claim.sys_id)
         if found is not None and found["owner"] == claim.object_id:
             await self._tables.delete(_TABLE, key, claim.sys_id)
+
+
+def _to_row(claim: Claim, owned: Ownership) -> Row:
+    properties = {"owner": owned.owner}
+    if owned.former:
+        properties |= {"former": owned.former, "exported": json.dumps(sorted(owned.exported))}
+    return row(_partition(claim.table, claim.sys_id), claim.sys_id, **properties)
+
+
+def _from_row(found: Row) -> Ownership:
+    return Ownership(str(found["owner"]), str(found.get("former", "")), frozenset(json.loads(str(found.get("exported", "[]")))))

@@ -38,7 +38,7 @@ class Path:
 
 def _people(scene: Scene) -> list[Event]:
     boss = hire(scene, "boss", jobTitle="Director")
-    ann = hire(scene, "ann", jobTitle="Engineer", city="Lyon", department="Finance")
+    ann = hire(scene, "ann", jobTitle="Engineer", city="Lyon", department="Finance", mobilePhone="+33 6 12345678")
     bob = hire(scene, "bob")
     scene.tenant.set_manager(ann, boss)
     team = scene.tenant.create_group(scene.name("Team"), description="All of us", members=[ann])
