@@ -21,7 +21,7 @@ from shared.events import (
 )
 from shared.state.joins import partition
 from shared.state.leases import Intent
-from shared.state.owners import Claim
+from shared.state.owners import Claim, Ownership
 from shared.state.tables import row
 from tests.support.people import hire, memberships, record_of
 
@@ -273,21 +273,21 @@ async def test_a_record_that_was_deleted_between_its_match_and_its_claim_is_matc
     new = here.tenant.tenant.create_group("Reborn", members=[ann])
     # The new group finds the old record; right after that the old group's worker deletes it, and gives it up.
     owners, instance = here.services.owners, here.instance.instance
-    claim_as_it_is = owners.claim
+    take_as_it_is = owners.take
 
-    async def claim_too_late(claims: Sequence[Claim]) -> list[str]:
+    async def take_too_late(claims: Sequence[Claim]) -> list[Ownership]:
         for claim in claims:
             if instance.table("sys_user_group").get(claim.sys_id) is not None and claim.object_id == new:
                 instance.delete("sys_user_group", claim.sys_id, SYSTEM)
                 await owners.release(replace(claim, object_id=old))
-        return await claim_as_it_is(claims)
+        return await take_as_it_is(claims)
 
-    owners.claim = claim_too_late  # type: ignore[method-assign] # the seam would be in the middle of one function
+    owners.take = take_too_late  # type: ignore[method-assign] # the seam would be in the middle of one function
     try:
         await here.services.queues.send(ObjectsChanged(kind="group", ids=(new,), reason="notification", occurred_at=here.clock()))
         await here.pump()
     finally:
-        owners.claim = claim_as_it_is  # type: ignore[method-assign] # as it was
+        owners.take = take_as_it_is  # type: ignore[method-assign] # as it was
     await here.cycle()
     (record,) = [row for row in here.rows("sys_user_group").values() if row["name"] == "Reborn"]
     assert (await here.services.joins.get("group", new)).sys_id == record["sys_id"]

@@ -14,16 +14,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.package import packaged_files, write
+from sandbox.azurite import Azurite
 from sandbox.host.process import READY_LINE
 from sandbox.processes import ChildProcess
 from tests.infra.conftest import PROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 #: The platform brings it; in Azure it is part of the worker.
 _PLATFORM = ("azure-functions-runtime",)
@@ -47,7 +49,18 @@ def test_the_command_prints_the_size(tmp_path: Path) -> None:
     assert f"{target.stat().st_size:,} bytes" in done.stdout
 
 
-async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Path, storage: str) -> None:
+@pytest.fixture
+def storage_of_its_own() -> Iterator[str]:
+    """A job that never ran: other tests leave theirs in the storage that they share."""
+    azurite = Azurite()
+    azurite.start()
+    try:
+        yield azurite.connection_string
+    finally:
+        azurite.stop()
+
+
+async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Path, storage_of_its_own: str) -> None:
     app = tmp_path / "app"
     write(PROJECT, tmp_path / "app.zip")
     with zipfile.ZipFile(tmp_path / "app.zip") as archive:
@@ -59,7 +72,7 @@ async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Pa
     command = [str(python), "-m", "sandbox", "--end-with-parent", "host", "--app", str(app), "--port", "0", "--environment-only"]
     settings = {
         "PYTHONPATH": str(host),
-        "AzureWebJobsStorage": storage,
+        "AzureWebJobsStorage": storage_of_its_own,
         "GRAPH_BASE_URL": "http://127.0.0.1:9/v1.0",
         "GRAPH_ACCESS_TOKEN": "sample",
         "SERVICENOW_INSTANCE_URL": "http://127.0.0.1:9",
