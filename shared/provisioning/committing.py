@@ -113,6 +113,8 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
         join = replace(work.next_join or work.join, intent=None, etag=work.lease.etag)
         if work.outcome.name != "retried" and work.read_at is not None:
             join = replace(join, read_at=work.read_at, schema=batch.mapping.version)
+            if work.presence == "present":
+                join = replace(join, present_at=work.read_at)
         if isinstance(event, ObjectsSnapshot):
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from shared.events import Chain
     from shared.provisioning.services import Services
+    from shared.state.joins import Join
     from shared.state.progress import Progress
     from shared.state.watermarks import Watermark
 
@@ -339,7 +340,7 @@ class Cycles:
         unseen: list[str] = []
         members: dict[str, list[str]] = {}
         async for join in services.joins.scan(kind):
-            if join.generation < mark.generation:
+            if join.generation < mark.generation and not _was_there(join, mark):
                 unseen.append(join.object_id)
             elif kind == "group":
                 found = await services.memberships.unseen(join.object_id, mark.generation)
@@ -381,3 +382,11 @@ class Cycles:
         """A hash of what the delta query asks for, and of the mapping: another one needs a full round."""
         text = "|".join((self._services.mappings.version, *sorted(self._select(chain))))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _was_there(join: Join, mark: Watermark) -> bool:
+    """Whether the object was read by itself since the round began, and was there.
+
+    Somebody who comes into scope after the round has passed him by is provisioned by another event, and is not absent.
+    """
+    return join.present_at is not None and mark.started_at is not None and join.present_at >= mark.started_at

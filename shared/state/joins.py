@@ -66,6 +66,8 @@ class Join:
     fingerprint: str = ""
     schema: str = ""
     read_at: datetime | None = None
+    #: When the last read began that found the object in Entra ID.
+    present_at: datetime | None = None
     generation: int = 0
     waits: tuple[str, ...] = ()
     dirty: bool = False
@@ -108,6 +110,7 @@ class Join:
             fingerprint=self.fingerprint,
             schema=self.schema,
             read_at=self.read_at.isoformat() if self.read_at else "",
+            present_at=self.present_at.isoformat() if self.present_at else "",
             generation=self.generation,
             waits=json.dumps(self.waits),
             dirty=self.dirty,
@@ -133,6 +136,7 @@ class Join:
             fingerprint=str(properties.get("fingerprint", "")),
             schema=str(properties.get("schema", "")),
             read_at=moment(properties.get("read_at")),
+            present_at=moment(properties.get("present_at")),
             generation=int(properties.get("generation", 0)),
             waits=tuple(json.loads(properties.get("waits") or "[]")),
             dirty=bool(properties.get("dirty", False)),

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
 from sandbox.tenant import Kind, TenantConfig
+from shared.events import ObjectsChanged
 from shared.provisioning.requests import Unknown
 from shared.schema.defaults import DEFAULT_SCHEMA_PATH
 from shared.state.guard import Reservations
+from shared.state.progress import round_key
 from tests.support.mapped import changed_document, clauses
 from tests.support.people import hire, memberships, record_of
 from tests.support.world import world
 
 if TYPE_CHECKING:
+    from shared.state.watermarks import Watermark
     from tests.support.world import World
 
 PRINCIPAL = TenantConfig().service_principal_id
@@ -247,6 +251,39 @@ async def test_who_falls_out_of_a_filter_that_others_still_pass_is_disabled_at_t
         assert active(here, names) == 0
         assert active(here, [f"in{number}" for number in range(12)]) == 12
         assert await staged(here) == []
+
+
+async def test_who_comes_into_scope_while_a_round_runs_is_not_absent_from_it(
+    storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(storage, ENTRA_SERVICE_PRINCIPAL_ID=PRINCIPAL, PROVISIONING_SCOPE="assigned") as here:
+        names = [f"late{number}" for number in range(12)]
+        people = [hire(here, name) for name in names]
+        settle = here.services.cycles._settle
+        done: list[int] = []
+
+        async def assigned_meanwhile(mark: Watermark) -> Watermark | None:
+            progress = await here.services.progress.sum(round_key(mark.chain, mark.generation))
+            if mark.chain == "users" and progress.is_settled and not done:
+                done.append(progress.objects)
+                for person in people:
+                    here.tenant.tenant.assignments.assign(person)
+                # The event that this queues is in the hands of another worker, who commits right before the round ends.
+                with monkeypatch.context() as another:
+                    another.setattr(here.services.queues, "send_all", AsyncMock())
+                    await here.services.assigned.refresh()
+                event = ObjectsChanged(kind="user", ids=tuple(people), reason="scope", occurred_at=here.clock())
+                await here.services.objects.process(event)
+            return await settle(mark)
+
+        monkeypatch.setattr(here.services.cycles, "_settle", assigned_meanwhile)
+        await here.cycle()
+        assert done, "the round did not settle"
+        assert active(here, names) == 12
+        assert await staged(here) == []
+        here.tenant.tenant.update(people[0], {"accountEnabled": False})
+        await here.cycle()
+        assert active(here, names) == 11
 
 
 async def test_a_round_that_names_hardly_any_memberships_takes_none_away(storage: str) -> None:
