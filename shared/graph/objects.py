@@ -24,7 +24,7 @@ from shared.graph.batch import send_batch
 from shared.graph.identities import ObjectKind, ObjectRef, checked_select, object_ref, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from shared.graph.answers import Answer, Ask
@@ -125,66 +125,34 @@ async def read_objects(
 
 async def member_of(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
     """The groups, directory roles and administrative units that a user is a direct member of; complete, or an error."""
-    return await _relation(
-        client,
-        client.read(
-            lambda graph: graph.users.by_user_id(user_id).member_of,
-            permission="User.Read.All and GroupMember.Read.All",
-            select=["id"],
-            top=_PAGE_SIZE,
-        ),
+    return await _related(
+        client, lambda graph: graph.users.by_user_id(user_id).member_of, permission="User.Read.All and GroupMember.Read.All"
     )
 
 
 async def transitive_member_of(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
     """The groups and others that a user is a member of at any depth; complete, or an error."""
-    return await _relation(
+    return await _related(
         client,
-        client.read(
-            lambda graph: graph.users.by_user_id(user_id).transitive_member_of,
-            permission="User.Read.All and GroupMember.Read.All",
-            select=["id"],
-            top=_PAGE_SIZE,
-        ),
+        lambda graph: graph.users.by_user_id(user_id).transitive_member_of,
+        permission="User.Read.All and GroupMember.Read.All",
     )
 
 
 async def direct_reports(client: GraphClient, user_id: str) -> tuple[ObjectRef, ...]:
     """The people whose manager a user is; complete, or an error."""
-    return await _relation(
-        client,
-        client.read(
-            lambda graph: graph.users.by_user_id(user_id).direct_reports,
-            permission="User.Read.All",
-            select=["id"],
-            top=_PAGE_SIZE,
-        ),
-    )
+    return await _related(client, lambda graph: graph.users.by_user_id(user_id).direct_reports, permission="User.Read.All")
 
 
 async def members(client: GraphClient, group_id: str) -> tuple[ObjectRef, ...]:
     """The direct members of a group: users, groups, devices and others; complete, or an error."""
-    return await _relation(
-        client,
-        client.read(
-            lambda graph: graph.groups.by_group_id(group_id).members,
-            permission="GroupMember.Read.All",
-            select=["id"],
-            top=_PAGE_SIZE,
-        ),
-    )
+    return await _related(client, lambda graph: graph.groups.by_group_id(group_id).members, permission="GroupMember.Read.All")
 
 
 async def transitive_members(client: GraphClient, group_id: str) -> tuple[ObjectRef, ...]:
     """The members of a group and of the groups nested in it, and those groups themselves; complete, or an error."""
-    return await _relation(
-        client,
-        client.read(
-            lambda graph: graph.groups.by_group_id(group_id).transitive_members,
-            permission="GroupMember.Read.All",
-            select=["id"],
-            top=_PAGE_SIZE,
-        ),
+    return await _related(
+        client, lambda graph: graph.groups.by_group_id(group_id).transitive_members, permission="GroupMember.Read.All"
     )
 
 
@@ -203,7 +171,9 @@ async def default_domain(client: GraphClient) -> str:
     raise NotFoundError("Graph names no default domain among the organization's verified domains")
 
 
-async def _relation(client: GraphClient, ask: Ask) -> tuple[ObjectRef, ...]:
+async def _related(client: GraphClient, pick: Callable[[Any], Any], *, permission: str) -> tuple[ObjectRef, ...]:
+    """The ids and types of the objects of a relationship, all pages of it."""
+    ask = client.read(pick, permission=permission, select=["id"], top=_PAGE_SIZE)
     found: dict[str, ObjectRef] = {}
     async for page in client.pages(ask):
         for row in page:

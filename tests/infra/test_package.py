@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -25,7 +24,7 @@ from sandbox.processes import ChildProcess
 from tests.infra.conftest import PROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 #: The platform brings it; in Azure it is part of the worker.
 _PLATFORM = ("azure-functions-runtime",)
@@ -49,18 +48,7 @@ def test_the_command_prints_the_size(tmp_path: Path) -> None:
     assert f"{target.stat().st_size:,} bytes" in done.stdout
 
 
-@pytest.fixture
-def storage_of_its_own() -> Iterator[str]:
-    """A job that never ran: other tests leave theirs in the storage that they share."""
-    azurite = Azurite()
-    azurite.start()
-    try:
-        yield azurite.connection_string
-    finally:
-        azurite.stop()
-
-
-async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Path, storage_of_its_own: str) -> None:
+async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Path) -> None:
     app = tmp_path / "app"
     write(PROJECT, tmp_path / "app.zip")
     with zipfile.ZipFile(tmp_path / "app.zip") as archive:
@@ -70,31 +58,33 @@ async def test_the_unpacked_package_runs_with_only_its_requirements(tmp_path: Pa
     shutil.copytree(PROJECT / "sandbox", host / "sandbox", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     assert not list((tmp_path / "venv").glob("lib/*/site-packages/pytest*"))
     command = [str(python), "-m", "sandbox", "--end-with-parent", "host", "--app", str(app), "--port", "0", "--environment-only"]
-    settings = {
-        "PYTHONPATH": str(host),
-        "AzureWebJobsStorage": storage_of_its_own,
-        "GRAPH_BASE_URL": "http://127.0.0.1:9/v1.0",
-        "GRAPH_ACCESS_TOKEN": "sample",
-        "SERVICENOW_INSTANCE_URL": "http://127.0.0.1:9",
-        "SERVICENOW_AUTH": "basic",
-        "SERVICENOW_USERNAME": "sample",
-        "SERVICENOW_PASSWORD": "sample",
-        "CYCLE_SCHEDULE": "0 0 0 1 1 *",
-        "SUBSCRIPTION_SCHEDULE": "0 0 0 1 1 *",
-    }
-    child = ChildProcess("packaged", [*command, "--no-auth"], environment=settings, directory=app)
-    try:
-        child.start(lambda: READY_LINE in child.logs(), timeout=90)
-        url = re.findall(rf"^{READY_LINE}(\S+)$", child.logs(), re.MULTILINE)[-1]
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            health = await client.get("/api/health")
-            assert (health.status_code, health.json()["status"]) == (200, "healthy"), health.text
-            job = await client.get("/api/job")
-            assert job.json()["status"]["code"] == "NotRun"
-        assert "users: " in child.logs()
-    finally:
-        if child.running:
-            child.terminate()
+    # A job that never ran: other tests leave theirs in the storage that they share.
+    async with Azurite() as storage:
+        settings = {
+            "PYTHONPATH": str(host),
+            "AzureWebJobsStorage": storage.connection_string,
+            "GRAPH_BASE_URL": "http://127.0.0.1:9/v1.0",
+            "GRAPH_ACCESS_TOKEN": "sample",
+            "SERVICENOW_INSTANCE_URL": "http://127.0.0.1:9",
+            "SERVICENOW_AUTH": "basic",
+            "SERVICENOW_USERNAME": "sample",
+            "SERVICENOW_PASSWORD": "sample",
+            "CYCLE_SCHEDULE": "0 0 0 1 1 *",
+            "SUBSCRIPTION_SCHEDULE": "0 0 0 1 1 *",
+        }
+        child = ChildProcess("packaged", [*command, "--no-auth"], environment=settings, directory=app)
+        try:
+            child.start(lambda: READY_LINE in child.logs(), timeout=90)
+            url = re.findall(rf"^{READY_LINE}(\S+)$", child.logs(), re.MULTILINE)[-1]
+            async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+                health = await client.get("/api/health")
+                assert (health.status_code, health.json()["status"]) == (200, "healthy"), health.text
+                job = await client.get("/api/job")
+                assert job.json()["status"]["code"] == "NotRun"
+            assert "users: " in child.logs()
+        finally:
+            if child.running:
+                child.terminate()
 
 
 def _requirements(file: Path) -> list[str]:
