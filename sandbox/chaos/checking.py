@@ -180,15 +180,24 @@ def unaccounted(deeds: Iterable[Deed], written_at: Mapping[str, float]) -> list[
 
     ``written_at``: for each target record and each source object, when its latest entry was written (Unix time).
     """
-    last: dict[tuple[str, str], float] = {}
+    last: dict[tuple[str, str], Deed] = {}
     for deed in deeds:
         key = (deed.table, deed.sys_id) if deed.table != _MEMBERSHIPS else (deed.table, (deed.before or deed.after)["group"])
-        last[key] = max(deed.at, last.get(key, 0.0))
+        if key not in last or last[key].at <= deed.at:
+            last[key] = deed
     return [
-        f"the last write of {table} {sys_id} is not in the provisioning log"
-        for (table, sys_id), at in sorted(last.items())
-        if written_at.get(sys_id, 0.0) < at - _CLOCKS_DIFFER
+        f"the last write of {table} {sys_id} ({_told(deed)}) is not in the provisioning log, "
+        + (f"whose last entry is {deed.at - written_at[sys_id]:.2f} s older" if sys_id in written_at else "which never names it")
+        for (table, sys_id), deed in sorted(last.items())
+        if written_at.get(sys_id, 0.0) < deed.at - _CLOCKS_DIFFER
     ]
+
+
+def _told(deed: Deed) -> str:
+    row = deed.after or deed.before
+    columns = [column for column in sorted(deed.after) if deed.after[column] != deed.before.get(column)]
+    whose = row.get("user_name") or row.get("name") or row.get("user", "")
+    return f"{deed.verb} of {whose}{': ' if columns else ''}{', '.join(columns)}"
 
 
 @dataclass(frozen=True, slots=True)

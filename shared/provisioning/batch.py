@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from shared.provisioning.work import Work
     from shared.schema.expressions import EvaluationContext
     from shared.schema.mapping import ObjectMapping
+    from shared.state.leases import Intent
     from shared.state.owners import Claim
 
 
 @dataclass(slots=True)
 class Batch:
-    """The works of one event and what they share. ``crossed``: taken over together with somebody's intent.
+    """The works of one event and what they share.
 
-    ``inherited``: taken over from somebody who never gave his lease back. ``begun``: the records that a former worker may have
-    created for them, by object id.
+    ``crossed``: what former workers were about to write when they took the objects over or gave them up, by object id; as long
+    as the objects have not come to their ends here, the intents stand. ``announced``: our own. ``inherited``: objects taken over
+    from somebody who did not come to their end. ``begun``: the records that a former worker may have created for them.
     """
 
     event: ObjectsChanged | ObjectsSnapshot
@@ -31,7 +33,8 @@ class Batch:
     started: datetime
     context: EvaluationContext
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    crossed: list[str] = field(default_factory=list)
+    crossed: dict[str, Intent] = field(default_factory=dict)
+    announced: dict[str, Intent] = field(default_factory=dict)
     inherited: set[str] = field(default_factory=set)
     begun: dict[str, str] = field(default_factory=dict)
     #: Records that pass over from a former owner with this batch, by the new one's object id.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.provisioning.batch import Batch
     from shared.provisioning.services import Services
     from shared.provisioning.work import Work
+    from shared.state.joins import Join
 
 log = logging.getLogger("provisioning.claiming")
 
@@ -112,7 +113,7 @@ async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) 
     if join.sys_id == claim.sys_id and join.is_linked:
         return "refused", mine
     try:
-        noted = await services.owners.prepare(claim, former, join.hashes if join.sys_id == claim.sys_id else ())
+        noted = await services.owners.prepare(claim, former, _written_for(join, claim))
         if noted is None:
             return "busy", mine
         if join.sys_id == claim.sys_id:
@@ -123,6 +124,14 @@ async def _take_over(services: Services, kind: Kind, claim: Claim, former: str) 
         return "busy", mine
     log.warning("record %s passes from %s to %s", claim.sys_id, former, claim.object_id)
     return "taken", replace(noted, owner=claim.object_id)
+
+
+def _written_for(join: Join, claim: Claim) -> set[str]:
+    """The columns of the record that were written for its former owner, or were about to be when his worker died."""
+    columns = set(join.hashes) if join.sys_id == claim.sys_id else set()
+    if join.intent is not None and (join.sys_id or join.intent.sys_id) == claim.sys_id:
+        columns |= set(join.intent.columns)
+    return columns
 
 
 async def _pass_memberships(services: Services, kind: Kind, former: str) -> None:

@@ -118,7 +118,7 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
         if isinstance(event, ObjectsSnapshot):
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:
-            join = replace(join, dirty=True)
+            join = replace(join, dirty=True, intent=batch.crossed[work.object_id] if _is(work, "retried") else None)
         if _is_freed(work):
             join = replace(join, held=False)
         pairs.append((work, join, work.lease))
@@ -194,8 +194,9 @@ async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None
             cycle_id=event.cycle_id,
         )
         await services.queues.send(again, delay=delay)
-    if batch.crossed:
-        check = ObjectsChanged(kind=batch.kind, ids=tuple(batch.crossed), reason="verify", occurred_at=at)
+    crossed = [work.object_id for work in batch.works if work.object_id in batch.crossed and not _is(work, "retried")]
+    if crossed:
+        check = ObjectsChanged(kind=batch.kind, ids=tuple(crossed), reason="verify", occurred_at=at)
         await services.queues.send(check, delay=_CROSSED)
 
 

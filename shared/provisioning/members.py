@@ -233,7 +233,9 @@ class Members:
         else:
             user_joins = {join.object_id: join for join in await joins.get_many("user", users)}
         group_joins = {join.object_id: join for join in await joins.get_many("group", groups)}
-        cases = [Case(row, lease, user_joins[row.user_id], group_joins[row.group_id]) for row, lease in leased]
+        cases = [
+            Case(row, lease, user_joins[row.user_id], group_joins[row.group_id], inherited=row.intent) for row, lease in leased
+        ]
         mapping = self._services.mapping("group")
         attribute = mapping.attribute("members") if mapping is not None else None
         for case in cases:

@@ -12,7 +12,7 @@ from shared.servicenow.writes import Delete, Deleted, Insert, NotProcessed, Refu
 if TYPE_CHECKING:
     from shared.servicenow.writes import Outcome
     from shared.state.joins import Join
-    from shared.state.leases import Lease
+    from shared.state.leases import Intent, Lease
     from shared.state.memberships import Membership
 
 TABLE = "sys_user_grmember"
@@ -34,6 +34,8 @@ class Case:
     add_only: bool = False
     result: str = "unchanged"
     error: ProvisioningError | None = None
+    #: What a former worker was about to write: it stands until we have come to an end that the log tells of.
+    inherited: Intent | None = None
 
     @property
     def pair(self) -> Pair:
@@ -108,7 +110,7 @@ def committed(case: Case) -> Membership:
     """The row as it is now known; a failed write leaves it as it was, dirty where its end is not known."""
     row = replace(case.membership, intent=None)
     if case.error is not None:
-        return replace(row, dirty=row.dirty or isinstance(case.error, FateUnknownError))
+        return replace(row, intent=case.inherited, dirty=row.dirty or isinstance(case.error, FateUnknownError))
     if case.verb == "add" or (case.verb == "keep" and case.found):
         return replace(row, sys_id=case.found[0], user_sys_id=user_sys_id(case), group_sys_id=group_sys_id(case), dirty=False)
     if case.verb == "remove" or (case.verb == "keep" and row.dirty):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.provisioning.membership_cases import group_sys_id
 from shared.provisioning.summary import change_id, summarize
 from shared.provisioning.work import Modified, Outcome, Work
 from shared.state.log import LogEntry
@@ -32,7 +34,9 @@ async def log_memberships(services: Services, cases: Sequence[Case], event_id: s
 
 
 def _work(group_id: str, members: Sequence[Case], change: str) -> Work:
-    work = Work(kind="group", object_id=group_id, change_id=change, join=members[0].group, display=group_id)
+    # The group may be gone by now, and its link with it: the entry still names the record whose members these were.
+    group = replace(members[0].group, sys_id=group_sys_id(members[0]))
+    work = Work(kind="group", object_id=group_id, change_id=change, join=group, display=group_id)
     by_result: dict[str, list[str]] = {}
     for case in members:
         by_result.setdefault(case.result, []).append(case.membership.user_id)

@@ -70,20 +70,19 @@ class Objects:
         if isinstance(event, ObjectsSnapshot) and _is_of(event, mapping):
             await self._skip_unchanged(batch, event)
         await self._lease(batch)
-        finished = False
         try:
             await self._steps(batch)
-            finished = True
         except (RetryableError, CredentialsError):
+            await self._give_back(batch, batch.works)
             raise
         except ProvisioningError as error:
             for work in batch.open:
                 work.note("EntryExport", "export", "failure", error.reason, errorCode=error.code)
                 work.end(Outcome("escrowed", "other", "failure", error))
-            finished = True
-        finally:
-            if not finished:
-                await self._give_back(batch)
+        except BaseException:
+            # Stopped in the middle: what was announced may be on its way to ServiceNow, and is nobody's until it must be over.
+            await self._give_back(batch, [work for work in batch.works if work.object_id not in batch.announced])
+            raise
         await finish(self._services, batch)
         return batch
 
@@ -189,7 +188,7 @@ class Objects:
                 work.end(Outcome("retried", again=_busy_delay(outcome, at, batch.event.attempt)))
                 continue
             work.join, work.lease = join, outcome.lease
-            if work.join.lease_holder:
+            if join.lease_holder or join.intent is not None:
                 batch.inherited.add(work.object_id)
             if isinstance(batch.event, ObjectsChanged) and batch.event.reason == "request":
                 # An operator asks what is there now: nothing that was remembered is believed.
@@ -198,7 +197,7 @@ class Objects:
                 # The former holder may have sent its request. The lease outlasts every request, so its end is settled by now.
                 hashes = {**dict.fromkeys(join.intent.columns, FORMER), **join.hashes}
                 work.join = replace(join, dirty=True, intent=None, hashes=hashes)
-                batch.crossed.append(work.object_id)
+                batch.crossed[work.object_id] = join.intent
                 if join.intent.sys_id and not join.sys_id:
                     batch.begun[work.object_id] = join.intent.sys_id
 
@@ -299,7 +298,7 @@ class Objects:
             elif work.is_open:
                 account(work, mapping, verdict, None, None)
         acting = await services.guard.admit(batch, await drop_disowned(services, batch, acting))
-        acting = await self._announce(await claim_new(services, batch, acting))
+        acting = await self._announce(batch, await claim_new(services, batch, acting))
         if not acting:
             return
         until = min(work.lease.until for work, _ in acting if work.lease is not None).timestamp() - LEASE_MARGIN
@@ -308,13 +307,14 @@ class Objects:
             account(work, mapping, batch.verdicts[work.object_id], write, outcome)
         await settle_owners(services, batch, acting)
 
-    async def _announce(self, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:
+    async def _announce(self, batch: Batch, acting: Sequence[tuple[Work, Write]]) -> list[tuple[Work, Write]]:
         """Write the intents; objects whose lease was lost end here."""
         announced: list[tuple[Join, Lease]] = []
         for work, write in acting:
             if work.lease is not None:
                 created = write.sys_id if isinstance(write, Insert) else ""
                 intent = Intent(type(write).__name__, work.change_id, work.lease.until, created or "", tuple(work.changes))
+                batch.announced[work.object_id] = intent
                 announced.append((replace(work.join, intent=intent), work.lease))
         result: list[tuple[Work, Write]] = []
         leases = await self._services.joins.write(announced, keep=True)
@@ -327,13 +327,17 @@ class Objects:
                 result.append((work, write))
         return result
 
-    async def _give_back(self, batch: Batch) -> None:
-        """The chunk failed before its end: leases are returned, except where a request may be under way."""
-        held = [work for work in batch.works if work.lease is not None and not isinstance(_error(work), FateUnknownError)]
+    async def _give_back(self, batch: Batch, works: Sequence[Work]) -> None:
+        """The chunk failed before its end: leases are returned, except where a request may be under way.
+
+        What was written, by us or by a former worker, is in no log yet, nor in the join: the intents stand, and say so to
+        whoever comes next.
+        """
+        intents = batch.crossed | batch.announced
         joins = [
-            (replace(work.join, dirty=work.join.dirty or bool(work.changes), intent=None), work.lease)
-            for work in held
-            if work.lease is not None
+            (replace(work.join, dirty=work.join.dirty or bool(work.changes), intent=intents.get(work.object_id)), work.lease)
+            for work in works
+            if work.lease is not None and not isinstance(_error(work), FateUnknownError)
         ]
         await self._services.joins.write(joins, keep=False)
 

@@ -60,10 +60,9 @@ class ProvisioningLog:
 
     async def write(self, entries: Sequence[LogEntry]) -> None:
         earlier = {entry.change_id: await self._keys(entry) for entry in entries if entry.replayed}
+        entries = [entry for entry in entries if not (entry.quiet and await self._tell(earlier.get(entry.change_id, ())))]
         operations, pointers = [], []
         for entry in entries:
-            if entry.quiet and earlier.get(entry.change_id):
-                continue
             text = json.dumps(entry.document, separators=(",", ":"), ensure_ascii=False)
             parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
             properties = {f"document_{number}": part for number, part in enumerate(parts)}
@@ -72,15 +71,19 @@ class ProvisioningLog:
         await self._tables.apply(_INDEX, pointers)
         await self._tables.apply(_TABLE, operations)
         for entry in entries:
-            if not entry.quiet:
-                for key in earlier.get(entry.change_id, []):
-                    await self._remove(entry.object_id, key)
+            for key in earlier.get(entry.change_id, []):
+                await self._remove(entry.object_id, key)
 
     async def _keys(self, entry: LogEntry) -> list[tuple[str, str]]:
         """Where entries of the same change stand that are not this one."""
         pointers = await self._tables.query(_INDEX, *_of_object(entry.object_id), limit=_LOOK_BACK)
         keys = [(partition, key) for _, partition, key in (str(found["RowKey"]).split("|") for found in pointers)]
         return [key for key in keys if key != entry.key and key[1].endswith(f"-{entry.change_id}")]
+
+    async def _tell(self, keys: Sequence[tuple[str, str]]) -> bool:
+        """Whether one of these entries is there, and tells of more than a failure; a pointer alone tells nothing."""
+        rows = await self._tables.get_many(_TABLE, [(partition, key) for partition, key in keys])
+        return any(found is not None and _document(found)["provisioningStatusInfo"]["status"] != "failure" for found in rows)
 
     async def _remove(self, object_id: str, key: tuple[str, str]) -> None:
         await self._tables.delete(_TABLE, *key)

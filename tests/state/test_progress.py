@@ -94,9 +94,10 @@ async def test_a_chunk_done_before_it_was_announced_stays_done(tables: Tables) -
     assert (await progress.sum(key)).is_settled
 
 
-def entry(clock: Clock, minutes: float, object_id: str = "ann", text: str = "") -> LogEntry:
+def entry(clock: Clock, minutes: float, object_id: str = "ann", text: str = "", *, status: str = "success") -> LogEntry:
     number = f"{minutes:g}"
-    return LogEntry(clock() + timedelta(minutes=minutes), f"change-{number}", object_id, {"id": number, "text": text})
+    document = {"id": number, "text": text, "provisioningStatusInfo": {"status": status}}
+    return LogEntry(clock() + timedelta(minutes=minutes), f"change-{number}", object_id, document)
 
 
 async def test_the_log_is_read_newest_first_page_by_page_over_hours(tables: Tables, clock: Clock) -> None:
@@ -175,6 +176,27 @@ async def test_a_replay_that_changed_nothing_leaves_the_first_entry(tables: Tabl
     # Nobody wrote one before: the entry says at least who was looked at.
     await log.write([replace(quiet, change_id="2", document={"id": "2"})])
     assert len(await log.of_object("ann", limit=10)) == 2
+
+
+async def test_a_pointer_whose_entry_was_never_written_is_no_entry(tables: Tables, clock: Clock) -> None:
+    log = ProvisioningLog(tables)
+    first = entry(clock, 1, text="updated")
+    await log.write([first])
+    # The worker died, or storage was lost to him, between the pointer and the entry itself.
+    await tables.delete("log", *first.key)
+    quiet = replace(first, at=first.at + timedelta(minutes=3), replayed=True, quiet=True)
+    await log.write([quiet])
+    assert len((await log.page(size=10, token=None))[0]) == 1
+    assert len(await log.of_object("ann", limit=10)) == 1
+
+
+async def test_a_replay_that_found_everything_in_order_takes_the_place_of_a_failure(tables: Tables, clock: Clock) -> None:
+    log = ProvisioningLog(tables)
+    first = entry(clock, 1, text="not known whether it was written", status="failure")
+    await log.write([first])
+    document = {**first.document, "text": "as it should be", "provisioningStatusInfo": {"status": "skipped"}}
+    await log.write([replace(first, at=first.at + timedelta(minutes=3), document=document, replayed=True, quiet=True)])
+    assert [found["text"] for found in (await log.page(size=10, token=None))[0]] == ["as it should be"]
 
 
 async def test_nobody_waits_for_what_only_an_earlier_reading_of_a_page_announced(tables: Tables) -> None:

@@ -1,0 +1,189 @@
+"""Work that a worker left behind in the middle, and that whoever takes it over cannot finish at once either.
+
+What the first one may have written is known only by the intent that he left: it stands until somebody has come to an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.instance.access import SYSTEM
+from shared.errors import UnavailableError
+from shared.events import USER_EVENTS, ObjectsChanged, PairsDue, encode
+from shared.state.joins import Join
+from shared.state.leases import Intent
+from tests.support.people import hire, memberships, record_of
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def _leave(here: World, join: Join, verb: str, *, sys_id: str = "", columns: tuple[str, ...] = ()) -> Join:
+    """The row as a worker left it who died after his request."""
+    until = here.clock() - timedelta(seconds=1)
+    intent = Intent(verb, "his change", until, sys_id, columns)
+    return replace(join, intent=intent, lease_holder="a dead worker", lease_until=until)
+
+
+async def _notify(here: World, *ids: str) -> None:
+    await here.services.queues.send(ObjectsChanged(kind="user", ids=ids, reason="notification", occurred_at=here.clock()))
+
+
+async def _fail_once(here: World, side: str) -> None:
+    """Process what is queued, with one side that does not answer; what was to be done is left for later."""
+    if side == "Graph":
+        here.tenant.tenant.faults = replace(here.tenant.tenant.faults, throttle_next=1, throttle_retry_after=60)
+    else:
+        here.instance.instance.configure(throttle_next=1)
+    await here.pump(patience=0)
+    assert here.tenant.tenant.faults.throttle_next == 0
+    assert here.held.next_due is not None
+
+
+@pytest.mark.parametrize("side", ["Graph", "ServiceNow"])
+async def test_an_account_that_a_dead_worker_created_is_disabled_if_its_owner_is_gone_when_it_is_found(
+    here: World, side: str
+) -> None:
+    ann = hire(here, f"left.{side}")
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    unborn = replace(Join("user", ann), etag=join.etag)
+    await here.services.tables.upsert("joins", _leave(here, unborn, "Insert", sys_id=join.sys_id).to_row())
+    await _notify(here, ann)
+    await _fail_once(here, side)
+
+    here.tenant.tenant.delete(ann)
+    await here.later(300)
+    assert record_of(here, f"left.{side}")["active"] == "false"
+
+
+async def test_what_a_dead_worker_wrote_is_cleared_for_the_one_who_is_hired_in_his_place(here: World) -> None:
+    first = hire(here, "seat", jobTitle="one")
+    await here.cycle()
+    join = await here.services.joins.get("user", first)
+    unborn = replace(Join("user", first), etag=join.etag)
+    left = _leave(here, unborn, "Insert", sys_id=join.sys_id, columns=("user_name", "title"))
+    await here.services.tables.upsert("joins", left.to_row())
+    here.tenant.tenant.delete(first)
+    here.tenant.tenant.purge(first)
+    second = hire(here, "seat")
+    await _notify(here, second)
+    await here.pump()
+    assert (await here.services.joins.get("user", second)).sys_id == join.sys_id
+    assert record_of(here, "seat")["title"] == ""
+
+
+@pytest.mark.parametrize("side", ["Graph", "ServiceNow"])
+async def test_what_a_dead_worker_wrote_is_in_the_log(here: World, side: str) -> None:
+    ann = hire(here, f"told.{side}", jobTitle="one")
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    here.tenant.tenant.update(ann, {"jobTitle": "two"})
+    here.instance.instance.set_directly("sys_user", join.sys_id, {"title": "two"})
+    await here.services.tables.upsert("joins", _leave(here, join, "Update", columns=("title",)).to_row())
+    at = here.clock()
+    await _notify(here, ann)
+    await _fail_once(here, side)
+    await here.later(300)
+    assert await here.ended(ann) == ("skipped", "RedundantExport")
+    assert (await here.log_of(ann))[0]["activityDateTime"] > at.isoformat()
+    assert (await here.services.joins.get("user", ann)).intent is None
+
+
+async def test_what_was_written_before_the_rest_of_the_chunk_failed_is_in_the_log_and_counts_as_provisioned(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = hire(here, "chunk")
+    await here.cycle()
+    failures = [UnavailableError("the roles cannot be read", retry_after=60.0)]
+
+    async def fail(*_: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr("shared.provisioning.objects.follow_app_roles", fail)
+    here.tenant.tenant.update(ann, {"jobTitle": "two"})
+    await _notify(here, ann)
+    await here.pump(patience=0)
+    assert record_of(here, "chunk")["title"] == "two"
+    entries = len(await here.log_of(ann))
+
+    here.tenant.tenant.update(ann, {"jobTitle": None})
+    await here.later(300)
+    assert record_of(here, "chunk")["title"] == ""
+    assert len(await here.log_of(ann)) > entries
+
+
+async def test_nobody_takes_over_while_the_request_of_a_worker_that_was_stopped_may_be_under_way(here: World) -> None:
+    ann = hire(here, "stopped", jobTitle="one")
+    await here.cycle()
+    here.tenant.tenant.update(ann, {"jobTitle": "two"})
+    here.instance.instance.configure(slow_next=1, slow_by=5.0)
+    event = ObjectsChanged(kind="user", ids=(ann,), reason="notification", occurred_at=here.clock())
+    handling = asyncio.get_running_loop().create_task(here.services.dispatcher.handle(USER_EVENTS, encode(event)))
+    async with asyncio.timeout(20):
+        while not here.instance.service.semaphores.active:  # noqa: ASYNC110 - the instance announces no event for it
+            await asyncio.sleep(0.01)
+    handling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await handling
+    join = await here.services.joins.get("user", ann)
+    assert join.is_held(here.clock())
+    assert join.intent is not None
+
+    await here.services.queues.send(event)
+    await here.later(300)
+    assert record_of(here, "stopped")["title"] == "two"
+    assert (await here.services.joins.get("user", ann)).intent is None
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+async def test_a_membership_that_a_dead_worker_wrote_is_not_forgotten(here: World, *, is_member: bool) -> None:
+    name = f"crew.{is_member}".lower()
+    ann = hire(here, name)
+    team = here.tenant.tenant.create_group(name, members=[] if is_member else [ann])
+    await here.cycle()
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    user, group = record_of(here, name)["sys_id"], (await here.services.joins.get("group", team)).sys_id
+    # He added a member who has left since, or removed one who has come back.
+    if is_member:
+        await here.services.memberships.index([(team, ann)])
+        here.insert("sys_user_grmember", user=user, group=group)
+    else:
+        here.instance.instance.delete("sys_user_grmember", row.sys_id, SYSTEM)
+    until = here.clock() - timedelta(seconds=1)
+    intent = Intent("add" if is_member else "remove", "his change", until)
+    left = replace(row, user_sys_id=user, group_sys_id=group, intent=intent, lease_holder="a dead worker", lease_until=until)
+    await here.services.tables.upsert("memberships", left.to_row())
+    entries = len(await here.log_of(team))
+    await here.services.queues.send(PairsDue(pairs=((team, ann),), reason="released"))
+    await _fail_once(here, "ServiceNow")
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    assert row.intent is not None
+
+    await here.later(300)
+    assert memberships(here, name) == ([] if is_member else [f"{name}@contoso.com"])
+    assert len(await here.log_of(team)) > entries
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    assert row.intent is None
+
+
+async def test_the_end_of_a_membership_names_the_record_of_a_group_that_is_gone_by_then(here: World) -> None:
+    ann = hire(here, "last.member")
+    team = here.tenant.tenant.create_group("Last", members=[ann])
+    await here.cycle()
+    join = await here.services.joins.get("group", team)
+    await here.services.tables.upsert("joins", replace(join, sys_id="", state="deleted").to_row())
+    await here.services.queues.send(PairsDue(pairs=((team, ann),), reason="released"))
+    await here.pump()
+    assert memberships(here, "Last") == []
+    (entry, *_) = await here.log_of(team)
+    assert entry["targetIdentity"]["id"] == join.sys_id
