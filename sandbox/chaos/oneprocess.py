@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from sandbox.chaos.memory import MemoryQueues, MemoryTables, Message
+from shared.errors import RetryableError
 from shared.events import CYCLE_EVENTS, now
 from shared.provisioning.services import Services
 
@@ -20,6 +21,8 @@ PATIENCE: Final = 400.0
 _MOST_MESSAGES: Final = 2000
 #: How long a message of a chain may take before others go on beside it, in seconds.
 _BESIDE: Final = 0.3
+#: After so many looks at a chain that waits, while nothing else is due, the clock jumps.
+_IDLE: Final = 4
 
 
 class JumpingClock:
@@ -67,9 +70,11 @@ async def pump(services: Services, queues: MemoryQueues, clock: JumpingClock, *,
     A chain that waits for the messages that it has sent goes on beside them.
     """
     beside: set[asyncio.Task[None]] = set()
+    idle = 0
     for _ in range(_MOST_MESSAGES):
         message = queues.take(without={task.get_name() for task in beside})
         if message is not None:
+            idle = 0
             handling = asyncio.create_task(_handle(services, queues, message), name=message.queue)
             done, _ = await asyncio.wait({handling}, timeout=_BESIDE if message.queue == CYCLE_EVENTS else None)
             if handling not in done:
@@ -80,6 +85,11 @@ async def pump(services: Services, queues: MemoryQueues, clock: JumpingClock, *,
             done, beside = await asyncio.wait(beside, timeout=_BESIDE)
             for handled in done:
                 await handled
+            idle = 0 if done else idle + 1
+            due = queues.next_due
+            if idle >= _IDLE and due is not None and (due - clock()).total_seconds() <= patience:
+                # The chain waits for messages that come back later.
+                clock.advance_to(due)
         else:
             due = queues.next_due
             if due is None or (due - clock()).total_seconds() > patience:
@@ -89,5 +99,9 @@ async def pump(services: Services, queues: MemoryQueues, clock: JumpingClock, *,
 
 
 async def _handle(services: Services, queues: MemoryQueues, message: Message) -> None:
-    await services.dispatcher.handle(message.queue, message.text)
+    try:
+        await services.dispatcher.handle(message.queue, message.text)
+    except RetryableError:
+        # The job's own row could not be read, or the event not be sent back: the host gives the message out again.
+        return
     queues.done(message)

@@ -226,7 +226,7 @@ async def lost_record(services: Services, batch: Batch, work: Work) -> None:
 
     A control question comes first, because a lost permission looks the same.
     """
-    await services.target.prove_absence(batch.mapping.table)
+    await services.target.prove_absence(batch.mapping)
     work.note("EntryImport", "matching", "warning", f"The linked record {work.join.sys_id} is gone from ServiceNow")
     if batch.mapping.options.recreate_missing == "hold" or batch.verdicts[work.object_id].state != "linked":
         error = ProvisioningError(

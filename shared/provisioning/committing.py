@@ -124,7 +124,8 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
         pairs.append((work, join, work.lease))
     # Before the commit: after a crash in between, whoever still waits is looked at again and waits anew. After it, the escrows
     # of what is settled would be left for good.
-    await services.escrows.remove([key for work, join, _ in pairs for key in _obsolete_escrows(work, join, batch)])
+    orphans = await _orphans(services, batch)
+    await services.escrows.remove([*orphans, *(key for work, join, _ in pairs for key in _obsolete_escrows(work, join, batch))])
     results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False)
     lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
     await _forget_staged(services, batch, lost)
@@ -255,6 +256,18 @@ def _obsolete_escrows(work: Work, join: Join, batch: Batch) -> list[str]:
     if settled and isinstance(batch.event, ObjectsChanged) and batch.event.reason in {"retry", "request"}:
         keys.append(f"{RETRY}/{_waiter(work)}")
     return keys
+
+
+async def _orphans(services: Services, batch: Batch) -> list[str]:
+    """Escrows of former workers who died before the commit that would have remembered them: nobody else would remove them."""
+    settled = {
+        _waiter(work): {escrow.key for escrow in work.waits}
+        for work in batch.works
+        if work.object_id in batch.inherited and work.outcome is not None and not _is(work, "retried")
+    }
+    if not settled:
+        return []
+    return [escrow.key for escrow in await services.escrows.of_waiters(settled) if escrow.key not in settled[escrow.waiter]]
 
 
 def _waiter(work: Work) -> str:

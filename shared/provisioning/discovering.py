@@ -68,7 +68,7 @@ class Discovering(Walking):
             return None, Counter()
         if mark.step == 0:
             await self._discoveries.forget_others(mark.run)
-            await self._services.target.prove_absence(mapping.table)
+            await self._services.target.prove_absence(mapping)
         part = mark.position.get("part")
         if part is None:
             return await self._read_directory(mark, mapping)

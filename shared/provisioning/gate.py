@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.errors import ThrottledError, UnavailableError
+from shared.errors import RetryableError, ThrottledError, UnavailableError
 from shared.events import now
 from shared.servicenow.gate import AdaptiveGate
 from shared.state.slots import SLOT_SECONDS
@@ -92,7 +92,10 @@ class SharedGate:
             self._keeper.cancel()
         for task in list(self._tasks):
             task.cancel()
-        await self._give_back_free()
+        try:
+            await self._give_back_free()
+        except RetryableError as error:
+            log.info("slots to ServiceNow are not given back and end by themselves: %s", error.reason)
 
     async def _respect_pause(self) -> None:
         job = await self._jobs.get()

@@ -14,6 +14,7 @@ from shared.state.memberships import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from shared.provisioning.services import Services
     from shared.state.watermarks import Watermark
@@ -43,19 +44,20 @@ async def read_group(services: Services, group_id: str, event_id: str, *, only: 
 
     ``only``: look at these users alone. A member who left is taken out because the read is complete, or has raised.
     """
+    read_at = services.clock()
     mark = await services.watermarks.get("groups")
     inside = await services.nesting.users_of(group_id)
     known = await _rows(services, group_id)
     considered = sorted((inside | known.keys()) if only is None else set(only))
     differing = [
-        replace(row, desired=user in inside, generation=mark.generation, page=mark.page)
+        replace(row, desired=user in inside, generation=mark.generation, page=mark.page, read_at=read_at)
         for user in considered
         if _differs(row := known.get(user, Membership(group_id, user)), wanted=user in inside)
     ]
     now, later = differing[:NOW], differing[NOW:]
     await services.memberships.index([row.pair for row in now if row.desired])
     busy, counts = await services.members.reconcile_rows(now, event_id, "")
-    await _queue(services, group_id, mark, later)
+    await _queue(services, group_id, mark, read_at, later)
     return MembersRead(len(inside), len(differing), counts, len(later), len(busy))
 
 
@@ -74,7 +76,7 @@ async def _rows(services: Services, group_id: str) -> dict[str, Membership]:
         after = page[-1].user_id
 
 
-async def _queue(services: Services, group_id: str, mark: Watermark, rows: list[Membership]) -> None:
+async def _queue(services: Services, group_id: str, mark: Watermark, read_at: datetime, rows: list[Membership]) -> None:
     await services.queues.send_all(
         MembersChanged(
             group_id=group_id,
@@ -82,7 +84,7 @@ async def _queue(services: Services, group_id: str, mark: Watermark, rows: list[
             page=mark.page,
             chunk=number,
             cycle_id="",
-            read_at=services.clock(),
+            read_at=read_at,
             added=tuple(row.user_id for row in part if row.desired),
             removed=tuple(row.user_id for row in part if not row.desired),
         )

@@ -57,7 +57,7 @@ async def match(
             work.end(Outcome("escrowed", "other", "failure", error))
     unmatched = [work for work in open_works if work.is_open and work.record is None]
     if unmatched:
-        await services.target.prove_absence(mapping.table)
+        await services.target.prove_absence(mapping)
 
 
 def natural_key(work: Work, mapping: ObjectMapping, context: EvaluationContext) -> tuple[str, ...]:

@@ -93,15 +93,15 @@ class Members:
         await services.guard.forget(rejoined)
         changed: list[Membership] = []
         for row in rows:
-            told, known = (event.generation, event.page), (row.generation, row.page)
-            if told < known:
+            told = (event.generation, event.page, event.read_at)
+            if told < row.told:
                 continue  # a replay of an older page
             wanted = row.user_id in added
             settled = row.desired is wanted and bool(row.sys_id) is wanted and not row.dirty and row.intent is None
-            if settled and told == known:
+            if settled and told == row.told:
                 continue
             # Also what is so already is noted: a slice of an older page may still be on its way, and say the contrary.
-            changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page))
+            changed.append(replace(row, desired=wanted, generation=event.generation, page=event.page, read_at=event.read_at))
         busy, counts = await self._reconcile(changed, event.id, event.cycle_id, recent=event.full)
         if busy:
             await self._slice_again(event, frozenset(busy))
@@ -159,6 +159,7 @@ class Members:
     async def rederive(self, event: UserMembershipsDue) -> None:
         """Read a user's groups from Graph again: a soft-deleted user leaves the groups delta untouched, and so does a restore."""
         services = self._services
+        read_at = services.clock()
         mark = await services.watermarks.get("groups")
         nested = services.nesting.is_expanded("group")
         try:
@@ -171,14 +172,14 @@ class Members:
             return
         groups = [ref.id for ref in refs if ref.type in {"group", None}]
         if nested:
-            await services.nesting.derive(event, frozenset(groups), mark)
+            await services.nesting.derive(event, frozenset(groups), mark, read_at)
             return
         pairs = [(group, event.user_id) for group in groups]
         known = await services.memberships.get_many(pairs)
         linked = {join.object_id for join in await services.joins.get_many("group", groups) if join.is_linked}
         missing = [row for row in known if not row.desired and row.group_id in linked]
         await services.memberships.index([row.pair for row in missing])
-        wanted = [replace(row, desired=True, generation=mark.generation, page=mark.page) for row in missing]
+        wanted = [replace(row, desired=True, generation=mark.generation, page=mark.page, read_at=read_at) for row in missing]
         busy, _ = await self._reconcile(wanted, event.id, event.cycle_id)
         due = [pair for pair in dict.fromkeys([*await services.memberships.of_user(event.user_id), *pairs]) if pair[0] in linked]
         await self.queue([*due, *[row.pair for row in missing if row.user_id in busy]], event)

@@ -23,6 +23,7 @@ from shared.state.progress import round_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from shared.events import Kind, NestedMembersDue, NestingChanged
     from shared.provisioning.services import Services
@@ -59,6 +60,7 @@ class Nesting:
     async def name(self, event: NestedMembersDue) -> None:
         """Name the members at any depth of a group, as a full round names direct ones."""
         services = self._services
+        read_at = services.clock()
         try:
             inside = sorted(await self.users_of(event.group_id))
         except NotFoundError:
@@ -70,7 +72,7 @@ class Nesting:
                 page=event.page,
                 chunk=NESTED,
                 cycle_id=event.cycle_id,
-                read_at=services.clock(),
+                read_at=read_at,
                 added=tuple(part),
                 removed=(),
                 full=True,
@@ -99,10 +101,10 @@ class Nesting:
         if self.is_expanded("user"):
             await services.member_filters.judge_again(sorted(concerned), event.cycle_id)
 
-    async def derive(self, event: UserMembershipsDue, inside: frozenset[str], mark: Watermark) -> None:
+    async def derive(self, event: UserMembershipsDue, inside: frozenset[str], mark: Watermark, read_at: datetime) -> None:
         """Compare all memberships of a user with the groups that he is in at any depth, and write what differs.
 
-        ``mark``: where the groups' chain stood when the read of ``inside`` began.
+        ``mark``: where the groups' chain stood when the read of ``inside`` began, at ``read_at``.
         """
         services = self._services
         pairs = list(
@@ -114,11 +116,11 @@ class Nesting:
         joins = await services.joins.get_many("group", [row.group_id for row in known])
         deleted = {join.object_id for join in joins if join.state in _DELETED}
         changed = [
-            replace(row, desired=row.group_id in inside, generation=mark.generation, page=mark.page)
+            replace(row, desired=row.group_id in inside, generation=mark.generation, page=mark.page, read_at=read_at)
             for row in known
             if _is_due(row, wanted=row.group_id in inside)
             and row.group_id not in deleted
-            and (mark.generation, mark.page) >= (row.generation, row.page)
+            and (mark.generation, mark.page, read_at) >= row.told
         ]
         await services.memberships.index([row.pair for row in changed if row.desired])
         rejoined = [f"pair:{row.group_id}:{row.user_id}" for row in changed if row.desired and row.sys_id]

@@ -42,7 +42,7 @@ KINDS: dict[Chain, Kind] = {"users": "user", "groups": "group"}
 class Reading:
     """Under what a page was read. ``schema``: version of the schema whose attributes were asked for.
 
-    ``expands``: the kinds whose mappings count members of member groups.
+    ``at``: when the read had ended. ``expands``: the kinds whose mappings count members of member groups.
     """
 
     mark: Watermark
@@ -81,7 +81,7 @@ def page_events(page: DeltaPage, reading: Reading) -> list[Event]:
         )
         events += pack([snapshot(item) for item in whole], template)
     if mark.chain == "groups":
-        events += _member_events(reading, present)
+        events += _member_events(reading, page.read_at, present)
         events += _nested_events(reading, items)
     return events
 
@@ -105,7 +105,7 @@ def _nested_events(reading: Reading, items: Sequence[DeltaItem]) -> list[Event]:
     return [NestingChanged(group_id=each, cycle_id=mark.cycle_id) for each in sorted(inner | gone)]
 
 
-def _member_events(reading: Reading, items: Sequence[DeltaItem]) -> list[Event]:
+def _member_events(reading: Reading, read_at: datetime, items: Sequence[DeltaItem]) -> list[Event]:
     mark = reading.mark
     events: list[Event] = []
     for item in items:
@@ -121,7 +121,7 @@ def _member_events(reading: Reading, items: Sequence[DeltaItem]) -> list[Event]:
                 page=mark.page,
                 chunk=number,
                 cycle_id=mark.cycle_id,
-                read_at=reading.at,
+                read_at=read_at,
                 added=tuple(member.id for member in part if not member.removed),
                 removed=tuple(member.id for member in part if member.removed),
                 full=mark.full,

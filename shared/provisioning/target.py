@@ -75,18 +75,19 @@ class Target:
         matching = {column for rule in mapping.matching for column, _ in rule.pairs}
         return list(dict.fromkeys(column for column in (*mapped, *always) if column in dictionary or column in matching))
 
-    async def prove_absence(self, table: str, *, afresh: bool = False) -> None:
+    async def prove_absence(self, mapping: ObjectMapping, *, afresh: bool = False) -> None:
         """Zero rows mean nothing unless the same caller sees other rows: ask for any row at all.
 
-        Raises ``UnavailableError`` when the table shows none though we own records of it: that is a lost permission, and no
-        empty table.
+        Raises ``UnavailableError`` when the table shows none though objects are linked to records of it: that is a lost
+        permission, and no empty table. A claim alone is no record: its worker may have died before he made one.
         """
+        table = mapping.table
         at = self._services.clock()
         last = self._controlled_at.get(table)
         if not afresh and last is not None and at - last < _CONTROLLED:
             return
         rows = await self._services.servicenow.sample(table, everything(), ("sys_id",), limit=1)
-        if not rows and await self._services.owners.any(table):
+        if not rows and await self._services.joins.has_links(mapping.kind):
             raise UnavailableError(
                 f"ServiceNow shows no row of {table} at all, so that an empty answer proves nothing",
                 retry_after=60.0,

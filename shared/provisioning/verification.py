@@ -110,7 +110,7 @@ class Verification(Walking):
         condition = one_of("sys_id", [join.sys_id for join in at_rest])
         records = {row["sys_id"]: row for row in await services.servicenow.select(mapping.table, condition, fields)}
         if len(records) < len(at_rest):
-            await services.target.prove_absence(mapping.table, afresh=not records)
+            await services.target.prove_absence(mapping, afresh=not records)
         owners = await services.owners.owners(mapping.table, [join.sys_id for join in at_rest])
         now = {join.object_id: join for join in await services.joins.get_many(kind, [join.object_id for join in at_rest])}
         works = {work.object_id: work for work in batch.works}

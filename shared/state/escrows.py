@@ -26,7 +26,7 @@ from shared.state.leases import moment
 from shared.state.tables import Exists, Operation, row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from shared.state.tables import Tables
@@ -141,6 +141,11 @@ class Escrows:
         condition = "PartitionKey ge @first and PartitionKey lt @last"
         rows = await self._tables.query(_TABLE, condition, {"first": "record-", "last": "record."})
         return [_from_row(found) for found in rows]
+
+    async def of_waiters(self, waiters: Collection[str]) -> list[Escrow]:
+        """What these wait for, objects and records; reads everything that waits, so it is for the rare case."""
+        waiting = [*await self.waiting_for_objects(), *await self.waiting_for_records()]
+        return [escrow for escrow in waiting if escrow.waiter in waiters]
 
     async def due(self, at: datetime) -> list[Escrow]:
         """Retries whose time has come."""

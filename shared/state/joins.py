@@ -199,6 +199,11 @@ class Joins(LeasedStore[Join]):
         rows = await self._tables.query(_TABLE, condition, parameters, select=["state"])
         return sum(found.get("state") in {"linked", "disabled"} for found in rows)
 
+    async def has_links(self, kind: Kind) -> bool:
+        """Whether any object has a record."""
+        condition = "PartitionKey ge @first and PartitionKey lt @last and sys_id ne ''"
+        return bool(await self._tables.query(_TABLE, condition, {"first": f"{kind}-", "last": f"{kind}."}, limit=1))
+
     async def scan(self, kind: Kind, *, unseen_since: int | None = None) -> AsyncIterator[Join]:
         """All joins that have a record, bucket by bucket; with ``unseen_since`` only those that this full round did not see."""
         for number in range(BUCKETS):

@@ -1,6 +1,7 @@
 """Who should be a member of what, and which sys_user_grmember record says so: one row per membership, with an index by user.
 
-``desired`` follows the groups-delta chain in the order (generation, page); ``sys_id`` is the record that we wrote or found, and
+``desired`` follows the groups-delta chain in the order (generation, page), and of a page that was read twice the later reading,
+for a crash in between leaves messages of both; ``sys_id`` is the record that we wrote or found, and
 is empty while there is none. The row is leased like a join (see ``leases``). The index row is written first: it may
 name a membership that has no row yet, but never the other way round.
 """
@@ -8,6 +9,7 @@ name a membership that has no row yet, but never the other way round.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.events import now
@@ -17,7 +19,6 @@ from shared.state.tables import Operation, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from shared.state.tables import Row, Tables
 
@@ -25,6 +26,8 @@ _TABLE = "memberships"
 _INDEX = "memberindex"
 #: From so many members on, a range query of one page is tried before point reads.
 _RANGE_FROM, _RANGE = 10, 1000
+#: Before every read, for rows that do not say when theirs was.
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def _partition(group_id: str) -> str:
@@ -40,6 +43,8 @@ class Membership:
     desired: bool = False
     generation: int = 0
     page: int = 0
+    #: When the read began that told what is desired.
+    read_at: datetime | None = None
     sys_id: str = ""
     user_sys_id: str = ""
     group_sys_id: str = ""
@@ -48,6 +53,11 @@ class Membership:
     lease_holder: str = ""
     lease_until: datetime | None = None
     etag: str = ""
+
+    @property
+    def told(self) -> tuple[int, int, datetime]:
+        """Where what is desired comes from: whatever comes from further on replaces it."""
+        return self.generation, self.page, self.read_at or _EARLIEST
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -66,6 +76,7 @@ class Membership:
             desired=self.desired,
             generation=self.generation,
             page=self.page,
+            read_at=self.read_at.isoformat() if self.read_at else "",
             sys_id=self.sys_id,
             user_sys_id=self.user_sys_id,
             group_sys_id=self.group_sys_id,
@@ -86,6 +97,7 @@ class Membership:
             desired=bool(properties.get("desired", False)),
             generation=int(properties.get("generation", 0)),
             page=int(properties.get("page", 0)),
+            read_at=moment(properties.get("read_at")),
             sys_id=str(properties.get("sys_id", "")),
             user_sys_id=str(properties.get("user_sys_id", "")),
             group_sys_id=str(properties.get("group_sys_id", "")),

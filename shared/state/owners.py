@@ -74,11 +74,6 @@ class Owners:
             owners.append(owned)
         return owners
 
-    async def any(self, table: str) -> bool:
-        """Whether any record of the table is owned."""
-        condition = "PartitionKey ge @first and PartitionKey lt @last"
-        return bool(await self._tables.query(_TABLE, condition, {"first": f"{table}-", "last": f"{table}."}, limit=1))
-
     async def owner(self, table: str, sys_id: str) -> str:
         """The object that owns a record, or an empty string."""
         found = await self._tables.get(_TABLE, _partition(table, sys_id), sys_id)

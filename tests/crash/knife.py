@@ -1,7 +1,8 @@
-"""Cutting a process short before or after any single call to Graph, ServiceNow or storage.
+"""Cutting a process short before or after any single call to Graph, ServiceNow or storage, or letting one such call fail.
 
 A crash is what SIGKILL is: nothing of the process runs any further. So after the cut every call of the same life fails, and
-whatever the app still tries in its ``except`` and ``finally`` blocks reaches nobody.
+whatever the app still tries in its ``except`` and ``finally`` blocks reaches nobody. After a call that merely failed, the
+process lives on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import httpx
 
+from shared.errors import UnavailableError
 from shared.state.queues import Queues
 from shared.state.tables import Tables
 
@@ -38,24 +40,40 @@ class Knife:
         self.calls: list[str] = []
         self.dead = False
 
-    async def call[T](self, label: str, make: Callable[[], Awaitable[T]]) -> T:
+    async def call[T](self, label: str, make: Callable[[], Awaitable[T]], failure: Callable[[str], Exception]) -> T:
+        """Make the call; ``failure`` is what its caller would see of a service that does not answer."""
         if self.dead:
             raise Crash(label)
         number = len(self.calls)
         self.calls.append(label)
         if number == self._cut and not self._after:
-            self.die(label)
+            self.strike(label, failure)
         try:
             return await make()
         finally:
             if number == self._cut:
-                self.die(label)
+                self.strike(label, failure)
             if self.dead:
                 raise Crash(label)
 
-    def die(self, label: str = "killed") -> None:
+    def strike(self, label: str, _failure: Callable[[str], Exception]) -> None:
+        """What happens at the cut: the end of the process."""
         self.dead = True
         raise Crash(label)
+
+
+class Stumble(Knife):
+    """Lets one call fail instead: not made, or made without an answer; the process lives on."""
+
+    def __init__(self, cut: int | None = None, *, after: bool = False) -> None:
+        super().__init__(cut, after=after)
+        self.told = "no call failed"
+
+    @override
+    def strike(self, label: str, failure: Callable[[str], Exception]) -> None:
+        self.told = f"call {self._cut}, {label}, failed {'after' if self._after else 'before'} it was made"
+        self._cut = None
+        raise failure(label)
 
 
 class CutTransport(httpx.AsyncBaseTransport):
@@ -73,11 +91,19 @@ class CutTransport(httpx.AsyncBaseTransport):
             await response.aread()
             return response
 
-        return await self._knife.call(f"{self._name} {request.method} {request.url.path}", make)
+        def failure(label: str) -> Exception:
+            return httpx.ReadTimeout(f"no answer to {label}", request=request)
+
+        return await self._knife.call(f"{self._name} {request.method} {request.url.path}", make, failure)
 
     @override
     async def aclose(self) -> None:
         await self._beneath.aclose()
+
+
+def _storage_is_lost(label: str) -> Exception:
+    """What the app's own storage classes make of a service that does not answer."""
+    return UnavailableError(f"Storage did not answer ({label})")
 
 
 class CutTables(Tables):
@@ -98,7 +124,7 @@ class CutTables(Tables):
 
     @override
     async def get(self, table: str, partition: str, key: str) -> Row | None:
-        return await self._knife.call(f"table get {table}", lambda: self._beneath.get(table, partition, key))
+        return await self._knife.call(f"table get {table}", lambda: self._beneath.get(table, partition, key), _storage_is_lost)
 
     @override
     async def query(
@@ -111,7 +137,9 @@ class CutTables(Tables):
         limit: int = 0,
     ) -> list[Row]:
         return await self._knife.call(
-            f"table query {table}", lambda: self._beneath.query(table, condition, parameters, select=select, limit=limit)
+            f"table query {table}",
+            lambda: self._beneath.query(table, condition, parameters, select=select, limit=limit),
+            _storage_is_lost,
         )
 
     @override
@@ -119,20 +147,28 @@ class CutTables(Tables):
         self, table: str, condition: str, parameters: Mapping[str, Any], *, size: int, token: dict[str, str] | None
     ) -> tuple[list[Row], dict[str, str] | None]:
         return await self._knife.call(
-            f"table query {table}", lambda: self._beneath.page(table, condition, parameters, size=size, token=token)
+            f"table query {table}",
+            lambda: self._beneath.page(table, condition, parameters, size=size, token=token),
+            _storage_is_lost,
         )
 
     @override
     async def delete(self, table: str, partition: str, key: str, etag: str = "") -> None:
-        await self._knife.call(f"table delete {table}", lambda: self._beneath.delete(table, partition, key, etag))
+        await self._knife.call(
+            f"table delete {table}", lambda: self._beneath.delete(table, partition, key, etag), _storage_is_lost
+        )
 
     @override
     async def transact(self, table: str, operations: Sequence[Operation]) -> list[str]:
-        return await self._knife.call(f"table transaction {table}", lambda: self._beneath.transact(table, operations))
+        return await self._knife.call(
+            f"table transaction {table}", lambda: self._beneath.transact(table, operations), _storage_is_lost
+        )
 
     @override
     async def _write(self, table: str, verb: str, row: Mapping[str, Any], etag: str = "") -> str:
-        return await self._knife.call(f"table {verb} {table}", lambda: self._beneath._write(table, verb, row, etag))
+        return await self._knife.call(
+            f"table {verb} {table}", lambda: self._beneath._write(table, verb, row, etag), _storage_is_lost
+        )
 
 
 class CutQueues(Queues):
@@ -148,7 +184,7 @@ class CutQueues(Queues):
 
     @override
     async def send_text(self, queue: str, text: str, *, delay: float = 0.0) -> None:
-        await self._knife.call(f"queue send {queue}", lambda: self._beneath.send_text(queue, text, delay=delay))
+        await self._knife.call(f"queue send {queue}", lambda: self._beneath.send_text(queue, text, delay=delay), _storage_is_lost)
 
     @override
     async def lengths(self, queues: Iterable[str]) -> dict[str, int]:
@@ -156,4 +192,4 @@ class CutQueues(Queues):
 
     @override
     async def backlog(self, queue: str) -> Backlog:
-        return await self._knife.call(f"queue peek {queue}", lambda: self._beneath.backlog(queue))
+        return await self._knife.call(f"queue peek {queue}", lambda: self._beneath.backlog(queue), _storage_is_lost)

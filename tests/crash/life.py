@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, override
 
 from sandbox.agreement import Agreement, compare
 from sandbox.chaos.looking import directory_of, records_of
 from sandbox.chaos.memory import MemoryQueues, MemoryTables
 from sandbox.chaos.oneprocess import JumpingClock, pump
+from sandbox.chaos.witness import Witness
 from sandbox.instance import InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
 from sandbox.people import COMPANIES, COST_CENTERS, DEPARTMENTS, LOCATIONS
 from sandbox.tenant import Kind, State, Tenant, TenantConfig, TenantServer
+from shared.errors import RetryableError
 from shared.provisioning.services import Services
 from tests.crash.knife import Crash, CutQueues, CutTables, CutTransport, Knife
 from tests.support.world import settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from sandbox.chaos.witness import Deed
     from sandbox.sides import Directory
     from shared.events import Event
 
 #: How far the clock is put forward after a crash, in seconds: beyond every lease.
 _BEYOND_LEASES = 200.0
-_ACCOUNT = "entra.provisioning"
+
+
+class _Tables(MemoryTables):
+    """Storage that knows how much the app had written to ServiceNow at each entry of the provisioning log."""
+
+    def __init__(self, deeds: Sequence[Deed]) -> None:
+        super().__init__()
+        self._deeds = deeds
+        self.entries: list[tuple[int, str]] = []
+
+    @override
+    async def _put(self, table: str, verb: str, row: Mapping[str, Any], etag: str) -> str:
+        version = await super()._put(table, verb, row, etag)
+        if table == "log":
+            self.entries.append((len(self._deeds), str(row["document_0"])))
+        return version
 
 
 class Scene:
@@ -35,13 +53,14 @@ class Scene:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._settings = {"SERVICENOW_MAX_CONCURRENCY": "2", **(settings or {})}
         self.clock = JumpingClock()
-        self.tables = MemoryTables()
+        self.witness = Witness()
+        self.tables = _Tables(self.witness.deeds)
         self.queues = MemoryQueues(self.clock)
         self.enabled: set[str] = set()
         #: Object ids of the people and groups that the present case is about, by the names that it gives them.
         self.ids: dict[str, str] = {}
         self.case = 0
-        self._commits = 0
+        self._deeds = 0
         self._overlooked: set[str] = set()
         self._recorded: set[str] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -50,7 +69,7 @@ class Scene:
         async with contextlib.AsyncExitStack() as stack:
             config = TenantConfig(throttling=False)
             self.source = await stack.enter_async_context(TenantServer(config))
-            self.target = await stack.enter_async_context(InstanceServer())
+            self.target = await stack.enter_async_context(InstanceServer(instance=self.witness))
             seed_references(
                 self.target.instance,
                 departments=DEPARTMENTS,
@@ -78,7 +97,7 @@ class Scene:
         self.case += 1
         self._overlooked = set()
         self.ids = {}
-        self._commits = self.target.instance.commits.last
+        self._deeds = len(self.witness.deeds)
 
     def name(self, name: str) -> str:
         """A name that only this case uses."""
@@ -105,7 +124,11 @@ class Scene:
         )
         try:
             if work is not None:
-                await work(services)
+                try:
+                    await work(services)
+                except RetryableError:
+                    # The timer fires again, the operator asks again.
+                    await work(services)
             await pump(services, self.queues, self.clock)
             await services.aclose()
             self._with_record()
@@ -117,10 +140,10 @@ class Scene:
             knife.dead = True
             await _bury(services)
 
-    async def recover(self, work: Callable[[Services], Awaitable[object]] | None = None) -> None:
+    async def recover(self, knife: Knife, work: Callable[[Services], Awaitable[object]] | None = None) -> None:
         """The next process, after every lease of the one that died has ended."""
         self.clock.advance(_BEYOND_LEASES)
-        assert await self.live(Knife(), work)
+        assert await self.live(knife, work)
 
     def directory(self) -> Directory:
         """The tenant as it is, without asking Graph."""
@@ -146,25 +169,28 @@ class Scene:
         )
 
     def unsettled(self) -> list[str]:
-        """What should not be left when everything is processed: messages, leases, intents, doubts, retries."""
+        """What should not be left when everything is processed: messages, intents, doubts, retries."""
         left = [f"message {message.text}" for message in self.queues.messages]
         for table in ("joins", "memberships"):
             for row in self.tables.rows_written(table):
-                # A doubt about a record that is gone has nothing to be compared with.
-                names = ("lease_holder", "intent", *(["dirty"] if row.get("sys_id") else []))
+                # A doubt about a record that is gone has nothing to be compared with; a lease without an intent merely ends.
+                names = ("intent", *(["dirty"] if row.get("sys_id") else []))
                 left += [f"{table} {row['RowKey']}: {name}" for name in names if row.get(name)]
         left += [f"escrow {row['RowKey']}: {row['reason']}" for row in self.tables.rows_written("escrows")]
         return left
 
     def unlogged(self) -> list[str]:
-        """Records that the app wrote and that no entry of the provisioning log names."""
-        text = "".join(str(row["document_0"]) for row in self.tables.rows_written("log"))
-        written = {
-            (commit.table, commit.sys_id)
-            for commit in self.target.instance.commits.since(self._commits)
-            if commit.by == _ACCOUNT and commit.table != "sys_user_grmember"
-        }
-        return [f"{table} {sys_id}" for table, sys_id in sorted(written) if sys_id not in text]
+        """Records of which no entry of the provisioning log speaks that was written after the app's last write to them."""
+        last: dict[tuple[str, str], int] = {}
+        for number, deed in enumerate(self.witness.deeds[self._deeds :], self._deeds + 1):
+            # Memberships are told of with their group.
+            record = (deed.after or deed.before)["group"] if deed.table == "sys_user_grmember" else deed.sys_id
+            last[deed.table, record] = number
+        return [
+            f"the last write of {table} {record} is in no log"
+            for (table, record), number in sorted(last.items())
+            if not any(number <= written and record in text for written, text in self.tables.entries)
+        ]
 
 
 async def _bury(services: Services) -> None:

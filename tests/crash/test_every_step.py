@@ -1,8 +1,8 @@
 """A crash at every step: each path is cut before and after each single call to Graph, ServiceNow and storage.
 
 The calls are counted in an undisturbed run, so a call that is added tomorrow is cut tomorrow. After the cut another process
-starts, when the leases have ended, with the messages that were not done; from then on nothing disturbs, and it must end right:
-both sides equal, nothing doubled, nothing left waiting, every written record named in the log.
+starts, when the leases have ended, with the messages that were not done; one of its calls fails as well. From then on nothing
+disturbs, and it must end right: both sides equal, nothing doubled, nothing left waiting, every last write told of in the log.
 
 ``CRASH_EVERY_STEP=1`` cuts at every call; without it the long paths are cut at a seeded sample of them.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.knife import Knife
+from tests.crash.knife import Knife, Stumble
 from tests.crash.life import Scene
 from tests.crash.paths import PATHS, Path
 
@@ -35,15 +35,15 @@ async def _prepare(scene: Scene, path: Path) -> None:
     await scene.hear(path.then(scene))
 
 
-async def _faults(scene: Scene, path: Path, knife: Knife) -> list[str]:
-    """Run the change through one life that the knife may cut, and another one; what is wrong in the end."""
+async def _faults(scene: Scene, path: Path, knife: Knife, second: Knife) -> list[str]:
+    """Run the change through one life that the knife may cut, and another one that may stumble; what is wrong in the end."""
     await _prepare(scene, path)
     whole = await scene.live(knife, path.command)
     if path.meanwhile is not None:
         scene.overlook()
         await scene.hear(path.meanwhile(scene))
     if not whole or path.meanwhile is not None:
-        await scene.recover(path.command)
+        await scene.recover(second, path.command)
     agreement = scene.agreement()
     wrong = [] if agreement.agrees else [agreement.table()]
     return [*wrong, *scene.unsettled(), *scene.unlogged()]
@@ -56,15 +56,22 @@ def _cuts(calls: int, path: Path) -> list[tuple[int, bool]]:
     return sorted(random.Random(path.name).sample(cuts, _SAMPLE))  # noqa: S311 - the same choice each time
 
 
-async def _first_failure(path: Path, cuts: list[tuple[int, bool]]) -> str:
+def _stumble(path: Path, number: int, calls: int, *, after: bool) -> Stumble:
+    """The next life's call that fails: another one for each cut, the same each time."""
+    choice = random.Random(f"{path.name}/{number}/{after}")  # noqa: S311 - the same choice each time
+    return Stumble(choice.randrange(calls), after=choice.random() < 0.5)
+
+
+async def _first_failure(path: Path, cuts: list[tuple[int, bool]], calls: int) -> str:
     """Make these cuts, one after another, until one ends wrong, and take them off the list; what is wrong, or nothing."""
     async with Scene(path.settings) as scene:
         while cuts:
             number, after = cuts.pop(0)
             knife = Knife(number, after=after)
-            wrong = await _faults(scene, path, knife)
+            second = _stumble(path, number, calls, after=after)
+            wrong = await _faults(scene, path, knife, second)
             if wrong:
-                where = f"{'after' if after else 'before'} call {number}, {knife.calls[-1]}"
+                where = f"{'after' if after else 'before'} call {number}, {knife.calls[-1]}; then {second.told}"
                 return "\n  ".join((where, *wrong))
     return ""
 
@@ -73,7 +80,7 @@ async def _first_failure(path: Path, cuts: list[tuple[int, bool]]) -> str:
 async def test_a_crash_at_any_step_ends_right(path: Path, record_property: Callable[[str, object], None]) -> None:
     async with Scene(path.settings) as scene:
         clean = Knife()
-        assert await _faults(scene, path, clean) == []
+        assert await _faults(scene, path, clean, Knife()) == []
     calls = len(clean.calls)
     cuts = _cuts(calls, path)
     record_property("path", path.name)
@@ -82,7 +89,7 @@ async def test_a_crash_at_any_step_ends_right(path: Path, record_property: Calla
     failures: list[str] = []
     while cuts:
         # What a wrong end leaves behind must not disturb the next case.
-        failure = await _first_failure(path, cuts)
+        failure = await _first_failure(path, cuts, calls)
         failures += [failure] if failure else []
     assert calls
     assert not failures, f"{path.name}: {len(failures)} cuts end wrong:\n" + "\n".join(failures[:10])

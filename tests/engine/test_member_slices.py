@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,3 +61,29 @@ async def test_an_older_page_says_nothing_against_one_that_changed_nothing(stora
         await _apply(here, team, ann, [(2, is_member), (1, not is_member), (2, is_member)])
         assert memberships(here, "Team") == before
         assert here.requests() == requests
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+@pytest.mark.parametrize("late", ["the earlier reading", "the later reading"])
+async def test_of_a_page_that_was_read_twice_the_later_reading_counts(storage: str, late: str, *, is_member: bool) -> None:
+    async with world(storage) as here:
+        ann = hire(here, "ann")
+        team = here.tenant.tenant.create_group("Team", members=[ann] if is_member else [])
+        await here.cycle()
+        mark = await here.services.watermarks.get("groups")
+        # A worker queued what the page said and died; he changed back before the page was read again.
+        readings = [(not is_member, 0.0), (is_member, 20.0)]
+        for added, seconds in readings if late == "the later reading" else reversed(readings):
+            event = MembersChanged(
+                group_id=team,
+                generation=mark.generation,
+                page=mark.page,
+                chunk=0,
+                cycle_id="c",
+                read_at=here.clock() + timedelta(seconds=seconds),
+                added=(ann,) if added else (),
+                removed=() if added else (ann,),
+            )
+            await here.services.members.apply_slice(event)
+        await here.pump()
+        assert memberships(here, "Team") == (["ann@contoso.com"] if is_member else [])

@@ -16,8 +16,11 @@ import pytest
 from sandbox.instance.access import SYSTEM
 from shared.errors import UnavailableError
 from shared.events import USER_EVENTS, ObjectsChanged, PairsDue, encode
+from shared.servicenow.sys_ids import derived_sys_id
+from shared.state.escrows import Escrow
 from shared.state.joins import Join
 from shared.state.leases import Intent
+from shared.state.owners import Claim
 from tests.support.people import hire, memberships, record_of
 
 if TYPE_CHECKING:
@@ -46,6 +49,18 @@ async def _fail_once(here: World, side: str) -> None:
     await here.pump(patience=0)
     assert here.tenant.tenant.faults.throttle_next == 0
     assert here.held.next_due is not None
+
+
+async def test_the_first_groups_of_an_instance_are_created_though_a_worker_died_between_their_claim_and_their_request(
+    here: World,
+) -> None:
+    assert not here.rows("sys_user_group")
+    team = here.tenant.tenant.create_group("First")
+    claim = Claim("sys_user_group", derived_sys_id("sys_user_group", "name", "first"), team)
+    await here.services.owners.claim([claim])
+    await here.cycle()
+    await here.later(300)
+    assert [row["name"] for row in here.rows("sys_user_group").values()] == ["First"]
 
 
 @pytest.mark.parametrize("side", ["Graph", "ServiceNow"])
@@ -187,3 +202,27 @@ async def test_the_end_of_a_membership_names_the_record_of_a_group_that_is_gone_
     assert memberships(here, "Last") == []
     (entry, *_) = await here.log_of(team)
     assert entry["targetIdentity"]["id"] == join.sys_id
+
+
+async def test_a_wait_that_was_noted_by_a_worker_who_died_before_his_commit_ends_with_the_next_look(here: World) -> None:
+    chief = hire(here, "late.chief", accountEnabled=False)
+    ann, bob = hire(here, "orphan.ann"), hire(here, "orphan.bob")
+    here.tenant.tenant.set_manager(bob, chief)
+    await here.cycle()
+    # Ann's worker noted the wait, and died; by the time somebody looked at her again she had no manager.
+    orphan = Escrow.on_object(chief, f"user:{ann}", "the manager is not there", here.clock())
+    await here.services.escrows.write([orphan])
+    join = await here.services.joins.get("user", ann)
+    left = replace(join, lease_holder="a dead worker", lease_until=here.clock() - timedelta(seconds=1))
+    await here.services.tables.upsert("joins", left.to_row())
+    assert {escrow.waiter for escrow in await here.services.escrows.waiting_for_object(chief)} == {f"user:{ann}", f"user:{bob}"}
+
+    await _notify(here, ann)
+    await here.pump()
+    assert {escrow.waiter for escrow in await here.services.escrows.waiting_for_object(chief)} == {f"user:{bob}"}
+
+    here.tenant.tenant.update(chief, {"accountEnabled": True})
+    await here.cycle()
+    assert await here.services.escrows.waiting_for_object(chief) == []
+    assert record_of(here, "orphan.bob")["manager"] == record_of(here, "late.chief")["sys_id"]
+    assert record_of(here, "orphan.ann")["manager"] == ""

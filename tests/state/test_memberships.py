@@ -32,7 +32,7 @@ async def put(memberships: Memberships, rows: list[Membership]) -> None:
 async def test_a_membership_comes_back_as_it_was_written(tables: Tables, clock: Clock) -> None:
     memberships = Memberships(tables, clock)
     intent = Intent("insert", "change", clock() + timedelta(seconds=65))
-    row = Membership(GROUP, USERS[0], True, 3, 7, "a" * 32, "b" * 32, "c" * 32, dirty=True, intent=intent)
+    row = Membership(GROUP, USERS[0], True, 3, 7, clock(), "a" * 32, "b" * 32, "c" * 32, dirty=True, intent=intent)
     await put(memberships, [row])
     found, missing = await memberships.get_many(PAIRS[:2])
     assert replace(found, etag="") == row
