@@ -22,8 +22,8 @@ from tests.crash.paths import PATHS, Path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Cuts of one path unless all are wanted.
-_SAMPLE = 24
+#: Cuts of one path unless all are wanted; fewer of a very long one, whose rounds wait for themselves.
+_SAMPLE, _FEW, _LONG = 24, 8, 150
 
 
 async def _prepare(scene: Scene, path: Path) -> None:
@@ -51,9 +51,10 @@ async def _faults(scene: Scene, path: Path, knife: Knife, second: Knife) -> list
 
 def _cuts(calls: int, path: Path) -> list[tuple[int, bool]]:
     cuts = [(number, after) for number in range(calls) for after in (False, True)]
-    if os.environ.get("CRASH_EVERY_STEP") or len(cuts) <= _SAMPLE:
+    wanted = _FEW if calls > _LONG else _SAMPLE
+    if os.environ.get("CRASH_EVERY_STEP") or len(cuts) <= wanted:
         return cuts
-    return sorted(random.Random(path.name).sample(cuts, _SAMPLE))  # noqa: S311 - the same choice each time
+    return sorted(random.Random(path.name).sample(cuts, wanted))  # noqa: S311 - the same choice each time
 
 
 def _stumble(path: Path, number: int, calls: int, *, after: bool) -> Stumble:
