@@ -167,10 +167,14 @@ class NestingChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportsDue(Event):
-    """A manager has come back from the recycle bin: the people whom he manages are concerned, and Graph announces nothing."""
+    """A manager has come back from the recycle bin: the people whom he manages are concerned, and Graph announces nothing.
+
+    ``doubt``: his record was made anew in ServiceNow, so that what their own records say of him is not to be believed.
+    """
 
     manager_id: str
     cycle_id: str = ""
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +182,7 @@ class FollowUpsDue(Event):
     """Objects were committed.
 
     ``appeared`` have a record now, ``returned`` are in scope again, ``gone_ids`` were deleted; ``sys_ids`` are the records of
-    those that are gone, whose reports are looked at again.
+    those that are gone, whose reports are looked at again. ``remade`` had a record that was lost in ServiceNow, and have another.
     """
 
     kind: Kind
@@ -186,6 +190,7 @@ class FollowUpsDue(Event):
     returned: tuple[str, ...] = ()
     gone_ids: tuple[str, ...] = ()
     sys_ids: tuple[str, ...] = ()
+    remade: tuple[str, ...] = ()
     cycle_id: str = ""
 
 
@@ -251,7 +256,7 @@ _KINDS: dict[str, type[Event]] = {
 _OF_OBJECTS = frozenset({ObjectsChanged, ObjectsSnapshot, FollowUpsDue})
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _TIMES = frozenset({"occurred_at", "read_at"})
-_TUPLES = frozenset({"ids", "added", "removed", "appeared", "returned", "gone_ids", "sys_ids"})
+_TUPLES = frozenset({"ids", "added", "removed", "appeared", "returned", "gone_ids", "sys_ids", "remade"})
 #: A page of plausible objects shrinks about six times; a limit keeps a forged message from filling the memory.
 _UNPACKED_BYTES = 16 * 1024 * 1024
 

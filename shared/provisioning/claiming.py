@@ -238,3 +238,4 @@ async def lost_record(services: Services, batch: Batch, work: Work) -> None:
         return
     await services.owners.release(Claim(batch.mapping.table, work.join.sys_id, work.object_id))
     work.join = replace(work.join, sys_id="", hashes={}, fingerprint="")
+    work.has_lost_record = True

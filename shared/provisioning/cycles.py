@@ -14,7 +14,6 @@ looked at again, and the groups may follow the users. An *incremental* round que
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from datetime import timedelta
@@ -245,7 +244,7 @@ class Cycles:
             still = at - self._still_since(mark, progress.chunks_done)
             if progress.is_ended or still >= timedelta(seconds=_SETTLE_PATIENCE):
                 return await self._end_incomplete(mark, progress)
-            await asyncio.sleep(self._until_next_look(mark))
+            await services.sleep(self._until_next_look(mark))
             return await self._move(mark, heartbeat=services.clock())
         await self._release_waiters(mark)
         await self._look_at_unseen(mark, progress.objects)

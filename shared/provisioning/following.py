@@ -28,6 +28,7 @@ from shared.servicenow.queries import equals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.events import Kind
     from shared.provisioning.batch import Batch
     from shared.provisioning.services import Services
 
@@ -42,13 +43,15 @@ _USERS = "sys_user"
 
 async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
     """What will follow from the outcomes of a batch; None when nothing does."""
-    appeared, returned, gone, bare = [], [], [], []
+    appeared, returned, gone, bare, remade = [], [], [], [], []
     for work in batch.works:
         if work.next_join is None:
             continue
         before, after = work.join.state, work.next_join.state
         if work.next_join.is_linked and (work.is_new_link or not work.join.is_linked):
             appeared.append(work.object_id)
+            if work.has_lost_record:
+                remade.append(work.object_id)
         stripped = (work.join.stripped, work.next_join.stripped)
         if batch.kind == "user" and after in _LINKED and (before in _AWAY or stripped == (True, False)):
             returned.append(work.object_id)
@@ -58,7 +61,7 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
             bare.append(work.object_id)
     if appeared and await _is_first_round(services, batch):
         appeared = []
-    if not (appeared or returned or gone or bare):
+    if not (appeared or returned or gone or bare or remade):
         return None
     return FollowUpsDue(
         kind=batch.kind,
@@ -66,6 +69,7 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
         returned=tuple(returned),
         gone_ids=(*gone, *bare),
         sys_ids=tuple(work.join.sys_id for work in batch.works if work.object_id in set(gone)),
+        remade=tuple(remade),
         cycle_id=batch.event.cycle_id,
     )
 
@@ -73,6 +77,13 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
 async def follow(services: Services, event: FollowUpsDue) -> None:
     """Queue what follows. Whether it still has to be done is decided by whoever processes it."""
     events: list[Event] = []
+    for each in event.remade:
+        # What referred to the lost record went with it, also where the new one has the same sys_id.
+        await doubt_memberships(services, event.kind, each)
+    if event.kind == "user":
+        # A replica may not know the latest of his people yet.
+        reports = [ReportsDue(manager_id=each, cycle_id=event.cycle_id, doubt=True) for each in event.remade]
+        await services.queues.send_all(reports, delay=services.settings.graph.replication_grace)
     if event.kind == "group":
         events += [GroupMembersDue(group_id=each, reason="released", cycle_id=event.cycle_id) for each in event.appeared]
     for each in event.returned:
@@ -97,7 +108,18 @@ def without(event: FollowUpsDue, lost: set[str]) -> FollowUpsDue:
         appeared=tuple(each for each in event.appeared if each not in lost),
         returned=tuple(each for each in event.returned if each not in lost),
         gone_ids=tuple(each for each in event.gone_ids if each not in lost),
+        remade=tuple(each for each in event.remade if each not in lost),
     )
+
+
+async def doubt_memberships(services: Services, kind: Kind, object_id: str) -> None:
+    """Nothing remembered of the membership records of a user or a group is believed: each is asked for when it is looked at."""
+    memberships = services.memberships
+    if kind == "group":
+        rows = await memberships.of_group(object_id)
+    else:
+        rows = await memberships.get_many(await memberships.of_user(object_id))
+    await memberships.mark_dirty([row.pair for row in rows if row.sys_id])
 
 
 async def _reports(services: Services, sys_ids: Sequence[str], cycle_id: str) -> list[Event]:
@@ -126,9 +148,13 @@ async def look_at_reports(services: Services, event: ReportsDue) -> None:
             await services.queues.send(event.again(), delay=max(grace, retry_delay(event.attempt, None)))
         return
     at = services.clock()
+    ids = sorted({ref.id for ref in reports})
+    if event.doubt:
+        joins = await services.joins.get_many("user", ids)
+        await services.joins.mark_dirty("user", [join.object_id for join in joins if join.sys_id])
     due = [
         ObjectsChanged(kind="user", ids=tuple(part), reason="released", occurred_at=at, cycle_id=event.cycle_id)
-        for part in chunks(sorted({ref.id for ref in reports}))
+        for part in chunks(ids)
     ]
     # A report's replica may be behind that of his manager.
     await services.queues.send_all(due, delay=grace)

@@ -188,6 +188,7 @@ class Objects:
                 work.end(Outcome("retried", again=_busy_delay(outcome, at, batch.event.attempt)))
                 continue
             work.join, work.lease = join, outcome.lease
+            work.has_lost_record = join.has_lost_record
             if join.lease_holder or join.intent is not None:
                 batch.inherited.add(work.object_id)
             if isinstance(batch.event, ObjectsChanged) and batch.event.reason == "request":

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.provisioning.following import doubt_memberships
 from shared.provisioning.requests import BadRequest
 
 if TYPE_CHECKING:
@@ -82,10 +83,13 @@ def _trusting(job: Job) -> Job:
 
 
 async def _doubt_everything(services: Services) -> None:
-    """Mark every link, so that its record is compared before anything is believed, and forget the references' names."""
+    """Mark every link and membership, so that its record is compared before anything is believed; forget references' names."""
     kinds: tuple[Kind, ...] = ("user", "group")
     for kind in kinds:
         ids = [join.object_id async for join in services.joins.scan(kind)]
         for start_at in range(0, len(ids), _PART):
             await services.joins.mark_dirty(kind, ids[start_at : start_at + _PART])
+        if kind == "group":
+            for group_id in ids:
+                await doubt_memberships(services, kind, group_id)
     await services.lookups.forget_all()

@@ -5,6 +5,7 @@ Tests and the sandbox pass their own clients and clock; in production everything
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ from shared.state.tables import Tables
 from shared.state.watermarks import Watermarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     import httpx
@@ -91,9 +92,11 @@ class Services:
         exporter: Exporter | None = None,
         graph: GraphClient | None = None,
         alert_transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self.sleep = sleep
         self.worker = f"{os.getpid()}-{new_id()[:8]}"
         self._default_domain: str | None = None
 

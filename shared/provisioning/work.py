@@ -108,6 +108,8 @@ class Work:
     #: Columns that are wanted but could not be written as they are.
     left_out: set[str] = field(default_factory=set)
     is_new_link: bool = False
+    #: The record that its link named is gone from ServiceNow: whatever referred to that is gone as well.
+    has_lost_record: bool = False
     steps: list[Step] = field(default_factory=list)
     modified: list[Modified] = field(default_factory=list)
     outcome: Outcome | None = None

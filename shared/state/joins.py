@@ -90,6 +90,11 @@ class Join:
         return bool(self.sys_id) and self.state in {"linked", "disabled"}
 
     @property
+    def has_lost_record(self) -> bool:
+        """Whether the object had a record that was found to be gone, and has none in its place yet."""
+        return not self.sys_id and self.state in {"linked", "disabled"}
+
+    @property
     def holds_memberships(self) -> bool:
         """Whether the object's memberships are to be in ServiceNow."""
         return self.is_linked and not self.stripped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, override
 from sandbox.agreement import Agreement, compare
 from sandbox.chaos.looking import directory_of, records_of
 from sandbox.chaos.memory import MemoryQueues, MemoryTables
-from sandbox.chaos.oneprocess import JumpingClock, pump
+from sandbox.chaos.oneprocess import JumpingClock, doze, pump
 from sandbox.chaos.witness import Witness
 from sandbox.instance import InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
@@ -107,6 +107,11 @@ class Scene:
         """A record made by hand in ServiceNow."""
         self.target.instance.insert(table, values, SYSTEM)
 
+    def remove(self, user_name: str) -> None:
+        """A record deleted by hand in ServiceNow, and with it what refers to it."""
+        (sys_id,) = self.target.instance.table("sys_user").matches("user_name", user_name)
+        self.target.instance.delete("sys_user", sys_id, SYSTEM)
+
     async def hear(self, events: Iterable[Event]) -> None:
         """Messages that are in the queues before the next process starts."""
         await self.queues.send_all(events)
@@ -121,6 +126,7 @@ class Scene:
             graph_transport=CutTransport(knife, "graph"),
             servicenow_transport=CutTransport(knife, "servicenow"),
             clock=self.clock,
+            sleep=doze,
         )
         try:
             if work is not None:

@@ -77,6 +77,14 @@ def _update(scene: Scene) -> list[Event]:
     return changed(scene, "ann")
 
 
+def _vanish(scene: Scene) -> list[Event]:
+    """Two records are deleted by hand in ServiceNow, one of a member, one of her manager; then both people change in Entra."""
+    for name in ("boss", "ann"):
+        scene.remove(f"{scene.name(name)}@contoso.com")
+        scene.tenant.update(scene.ids[name], {"city": "Lille"})
+    return changed(scene, "boss", "ann")
+
+
 def _chief(scene: Scene) -> list[Event]:
     hire(scene, "chief", accountEnabled=False)
     return _people(scene)
@@ -205,6 +213,7 @@ PATHS: tuple[Path, ...] = (
     Path("create", (_people,), _create),
     Path("update", (_people,), _update),
     Path("update that waits", (_chief,), _begin_to_wait, _manager_appears),
+    Path("records gone", (_people,), _vanish),
     Path("disable", (_people,), _disable),
     Path("held disable, approved", (_people, _disable), _nothing, command=_approve, settings={"DELETE_THRESHOLD": "0"}),
     Path("enable", (_people, _disable), _enable),
