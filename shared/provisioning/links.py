@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.events import GroupMembersDue, ObjectsChanged, new_id
 from shared.graph.objects import Failed, Missing, read_objects
-from shared.provisioning.requests import BadRequest, NotNow, Unknown
+from shared.provisioning.requests import BadRequest, NotNow, Unknown, object_id_of
 from shared.servicenow.sys_ids import is_sys_id
 from shared.state.owners import Claim
 from shared.state.tables import Stale
@@ -39,6 +39,7 @@ class Links:
 
     async def see(self, object_id: str) -> dict[str, Any]:
         """The link of an object, in the shape of Graph's object connection. Raises ``Unknown``."""
+        object_id = object_id_of(object_id)
         join = await self._known(object_id)
         if join is None or not join.sys_id:
             raise Unknown(f"{object_id} is not linked to a record")
@@ -50,6 +51,7 @@ class Links:
         ``objectTypeName`` (User or Group) is needed only where Graph does not tell. Raises ``BadRequest``, ``Unknown`` for a
         record or object that is not there, and ``NotNow`` when the record belongs to another object, or one of them is held.
         """
+        object_id = object_id_of(object_id)
         sys_id = str(body.get("targetAnchor") or "").strip()
         if not is_sys_id(sys_id):
             raise BadRequest("targetAnchor must be the sys_id of a record")
@@ -86,6 +88,7 @@ class Links:
         Raises ``NotNow`` unless the job is paused.
         """
         services = self._services
+        object_id = object_id_of(object_id)
         if not (await services.jobs.get(fresh=True)).paused:
             raise NotNow("JobIsNotPaused", "a link is removed only while the job is paused: POST /api/job/pause first")
         join = await self._known(object_id)

@@ -14,7 +14,7 @@ from shared.errors import RetryableError
 from shared.events import ObjectsChanged
 from shared.provisioning.demand_answer import answer
 from shared.provisioning.group_read import MembersRead, read_group
-from shared.provisioning.requests import BadRequest, NotNow
+from shared.provisioning.requests import BadRequest, NotNow, object_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,13 +51,11 @@ def parse_demand(body: Mapping[str, Any]) -> Demand:
     kind = _KINDS.get(str(subject.get("objectTypeName") or "").casefold())
     if kind is None:
         raise BadRequest("objectTypeName must be User or Group")
-    object_id = subject.get("objectId")
-    if not isinstance(object_id, str) or not object_id.strip():
-        raise BadRequest("objectId is missing")
+    object_id = object_id_of(subject.get("objectId"))
     preview = body.get("preview", False)
     if not isinstance(preview, bool):
         raise BadRequest("preview must be true or false")
-    return Demand(kind, object_id.strip(), preview, _members(subject))
+    return Demand(kind, object_id, preview, _members(subject))
 
 
 def _members(subject: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -65,9 +63,9 @@ def _members(subject: Mapping[str, Any]) -> tuple[str, ...] | None:
     members = links.get("members") if isinstance(links, dict) else None
     if members is None:
         return None
-    if not isinstance(members, list) or not all(isinstance(member, dict) and member.get("objectId") for member in members):
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise BadRequest("links.members must be a list of objects with objectId")
-    return tuple(dict.fromkeys(str(member["objectId"]) for member in members))
+    return tuple(dict.fromkeys(object_id_of(member.get("objectId"), "objectId of links.members") for member in members))
 
 
 class OnDemand:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.graph.identities import is_object_id
+
 
 class BadRequest(Exception):
     """A request that cannot be understood (400); the message says why."""
@@ -27,3 +29,14 @@ class Faulty(Exception):
         super().__init__(message)
         self.code = code
         self.faults = faults
+
+
+def object_id_of(value: object, name: str = "objectId") -> str:
+    """The id of a directory object, in lower case as Graph writes it. Raises ``BadRequest`` for anything else.
+
+    Graph would take a user principal name as well, and a second link would be made for the same person under it.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not is_object_id(text):
+        raise BadRequest(f"{name} must be the id of a user or a group, a GUID")
+    return text.lower()

@@ -98,6 +98,26 @@ async def test_a_link_for_an_object_that_graph_does_not_know_is_refused(here: Wo
         await here.services.links.adopt("00000000-0000-0000-0000-00000000beef", {"targetAnchor": "0" * 32})
 
 
+@pytest.mark.parametrize("name", ["links.named@contoso.com", "somebody", "", "../users", "javascript:gs.getUserID()"])
+async def test_an_object_is_named_by_its_id_alone(here: World, name: str) -> None:
+    """Graph takes a user principal name for an id: a second link would be made for the same person."""
+    links, record = here.services.links, here.insert("sys_user", user_name=f"record of {name}")
+    if "@" in name:
+        hire(here, name.partition("@")[0])
+    with pytest.raises(BadRequest):
+        await links.adopt(name, {"targetAnchor": record})
+    with pytest.raises(BadRequest):
+        await links.see(name)
+    with pytest.raises(BadRequest):
+        await links.remove(name)
+
+
+async def test_an_id_is_known_in_any_case(here: World) -> None:
+    ann = hire(here, "links.upper")
+    await here.cycle()
+    assert (await here.services.links.see(ann.upper()))["objectId"] == ann
+
+
 async def test_a_link_is_removed_only_while_the_job_is_paused_and_twice_is_once(here: World) -> None:
     ann = hire(here, "links.removed")
     await here.cycle()

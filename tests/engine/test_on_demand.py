@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SOMEBODY = "9bb0f679-a883-4a6f-8260-35b491b8b8c8"
+
 
 async def demand(
     here: World, object_id: str, kind: str = "User", *, preview: bool = False, members: list[str] | None = None
@@ -196,16 +198,28 @@ async def test_a_redacted_attribute_does_not_appear_in_the_answer(storage: str) 
         {},
         {"parameters": []},
         {"parameters": [{"subjects": []}]},
-        {"parameters": [{"subjects": [{"objectId": "x", "objectTypeName": "Device"}]}]},
+        {"parameters": [{"subjects": [{"objectId": SOMEBODY, "objectTypeName": "Device"}]}]},
         {"parameters": [{"subjects": [{"objectId": "", "objectTypeName": "User"}]}]},
-        {"parameters": [{"subjects": [{"objectId": "x", "objectTypeName": "User"}] * 2}]},
-        {"parameters": [{"subjects": [{"objectId": "x", "objectTypeName": "User"}]}], "preview": "yes"},
-        {"parameters": [{"subjects": [{"objectId": "x", "objectTypeName": "Group", "links": {"members": ["y"]}}]}]},
+        {"parameters": [{"subjects": [{"objectId": 7, "objectTypeName": "User"}]}]},
+        {"parameters": [{"subjects": [{"objectId": "ann@contoso.com", "objectTypeName": "User"}]}]},
+        {"parameters": [{"subjects": [{"objectId": SOMEBODY, "objectTypeName": "User"}] * 2}]},
+        {"parameters": [{"subjects": [{"objectId": SOMEBODY, "objectTypeName": "User"}]}], "preview": "yes"},
+        {"parameters": [{"subjects": [{"objectId": SOMEBODY, "objectTypeName": "Group", "links": {"members": ["y"]}}]}]},
+        {
+            "parameters": [
+                {"subjects": [{"objectId": SOMEBODY, "objectTypeName": "Group", "links": {"members": [{"objectId": "y"}]}}]}
+            ]
+        },
     ],
 )
 async def test_a_request_that_names_no_single_object_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         parse_demand(body)
+
+
+async def test_an_id_is_known_in_any_case() -> None:
+    body = {"parameters": [{"subjects": [{"objectId": f" {SOMEBODY.upper()}", "objectTypeName": "User"}]}]}
+    assert parse_demand(body).object_id == SOMEBODY
 
 
 async def _everything(here: World) -> dict[str, Any]:
