@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ async def play(played: History, log_level: str = "warning") -> Result:
 
 def play_seed(seed: int, steps: int, log_level: str = "warning") -> Result:
     """Play the history of a seed in this process."""
+    # What the undisturbed run has to say is said by its end.
+    logging.getLogger("provisioning").setLevel(logging.ERROR)
     return asyncio.run(play(history(seed, steps), log_level))
 
 
@@ -139,4 +142,5 @@ def _count(result: Result, stage: Stage) -> None:
     for proxy in stage.proxies:
         kind = "notifications" if proxy.name == "front" else "storage"
         result.counts[f"{kind} requests"] += proxy.counts["requests"]
+        result.counts["events queued"] += proxy.counts["messages"]
         result.counts[f"{kind} failures"] += proxy.counts["refused"] + proxy.counts["lost"] + proxy.counts["unanswered"]

@@ -86,6 +86,7 @@ class Hands:
             "local member": self._local_member,
             "local edit": self._local_edit,
             "local removal": self._local_removal,
+            "local deletion": self._local_deletion,
             "department": self._department,
         }
         if assigned:
@@ -331,6 +332,19 @@ class Hands:
         self.memory.unlinked.add((row["group"], row["user"]))
         self.memory.unlinked_users.add(user.id)
         return f"somebody in ServiceNow took {_name(user)} out of a group"
+
+    def _local_deletion(self, a: int, b: int) -> str:
+        """A record is deleted in ServiceNow, with its memberships and its place as a manager; then its owner changes in Entra."""
+        live = [one for one in self._in_scope_users() if one.properties["accountEnabled"] and not self._shares_name(one)]
+        user = _pick(live, a)
+        if user is None:
+            return ""
+        sys_id = self._record(user)
+        if sys_id is not None:
+            self._instance.delete("sys_user", sys_id, SYSTEM)
+        self._serial += 1
+        self._tenant.update(user.id, {"jobTitle": f"{_TITLES[b % len(_TITLES)]} {self._serial}"})
+        return f"somebody in ServiceNow deleted {_name(user)}, who changes in Entra ID"
 
     def _department(self, _a: int, _b: int) -> str:
         if self._instance.table("cmn_department").matches("name", "Astronomy"):

@@ -35,6 +35,7 @@ DEEDS: Final = {
     "local member": 1,
     "local edit": 2,
     "local removal": 1,
+    "local deletion": 2,
     "department": 1,
 }
 #: What goes wrong, and how often. Each lasts for a while, except those that happen at once.
@@ -57,6 +58,8 @@ HARMS: Final = {
     "refused": 2,
     "storage refuses": 4,
     "storage loses": 4,
+    "pauses": 2,
+    "restarts": 2,
 }
 PAUSE: Final = "pause"
 _HARM_SHARE: Final = 0.4

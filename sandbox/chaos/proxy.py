@@ -28,7 +28,7 @@ class Proxy:
     """``async with Proxy(lambda: "http://127.0.0.1:10002", name="tables") as proxy``: serves the same at ``proxy.url``.
 
     ``upstream`` is asked for each request; None means that nobody is there. ``refused`` and ``lost`` are shares from 0 to 1.
-    ``counts`` counts requests, refusals and lost answers.
+    ``counts`` counts requests, messages put into queues, refusals and lost answers.
     """
 
     def __init__(self, upstream: Callable[[], str | None], *, name: str, seed: int = 0) -> None:
@@ -61,6 +61,8 @@ class Proxy:
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         self.counts["requests"] += 1
+        if request.method == "POST" and request.path.endswith("/messages"):
+            self.counts["messages"] += 1
         body = await request.read()
         upstream = self._upstream()
         if upstream is None or self._chance.random() < self.refused:

@@ -96,7 +96,9 @@ class Stage:
                 for number in range(_HOSTS)
             ]
             stack.push_async_callback(self._end_hosts)
-            self.weather = Weather(self.source, self.instance, proxies, self.hosts, beyond_lease=_LEASE / RATE * 1.2)
+            self.weather = Weather(
+                self.source, self.instance, proxies, self.hosts, beyond_lease=_LEASE / RATE * 1.2, operator=self.ask
+            )
             stack.push_async_callback(self.weather.end)
             self.proxies = [*proxies, front]
             self._queues = await stack.enter_async_context(QueueServiceClient.from_connection_string(storage.connection_string))
@@ -120,7 +122,9 @@ class Stage:
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One of the app's routes, as an operator; None where it is not there or refuses."""
-        host = next(one for one in self.hosts if self.weather.serves(one))
+        host = next((one for one in self.hosts if self.weather.serves(one)), None)
+        if host is None:
+            return None
         try:
             answer = await self._http.request(method, f"{host.url}/api{path}", json=body, headers=host.headers)
         except httpx.HTTPError:

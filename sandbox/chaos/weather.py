@@ -12,7 +12,7 @@ import httpx
 from sandbox.processes import ProcessError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from sandbox.chaos.history import Step
     from sandbox.chaos.proxy import Proxy
@@ -44,6 +44,13 @@ _FINE_INSTANCE: Final[dict[str, Any]] = {
 }
 
 
+#: What an operator may ask to be forgotten; everything, in the end.
+_RESET_SCOPES: Final = ("", "Watermark", "Escrows", "ConnectorDataStore", "QuarantineState,Watermark", "Full")
+
+type Operator = Callable[[str, str, Any], Awaitable[Any]]
+"""Asks one of the app's routes (method, path, body); None where it is not there or refuses."""
+
+
 class Weather:
     """``strike`` begins a harm and says what it is; ``calm`` ends all of them. ``counts``: harms by name."""
 
@@ -55,12 +62,15 @@ class Weather:
         hosts: Sequence[HostProcess],
         *,
         beyond_lease: float,
+        operator: Operator,
     ) -> None:
         self._tenant = tenant
         self._instance = instance
         self._storage = storage
         self._hosts = hosts
         self._beyond_lease = beyond_lease
+        self._operator = operator
+        self._paused = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: set[HostProcess] = set()
         self._kills: Counter[HostProcess] = Counter()
@@ -112,10 +122,21 @@ class Weather:
                 self._switch_instance(seconds, hibernating=True)
             case "refused":
                 self._switch_instance(seconds, refuse_credentials=True)
+            case _:
+                self._strike_app(name, seconds, amount, share)
+
+    def _strike_app(self, name: str, seconds: float, amount: int, share: float) -> None:
+        match name:
             case "storage refuses":
                 self._later(self._break_storage(seconds, "refused", share / 2))
             case "storage loses":
                 self._later(self._break_storage(seconds, "lost", share / 4))
+            case "pauses":
+                self._later(self._pause(seconds * 2))
+            case "restarts":
+                self.tokens_lost = True  # a round from the beginning tells nobody's end either
+                criteria = {"resetScope": _RESET_SCOPES[amount - 1]}
+                self._later(self._command("/job/restart", {"criteria": criteria}))
 
     async def end(self) -> None:
         """Begin nothing more, and let stopped hosts go on."""
@@ -137,6 +158,9 @@ class Weather:
         for host in self._hosts:
             if not host.running:
                 await host.start()
+        while self._paused:
+            # An operator who gets no answer asks again.
+            self._paused = await self._operator("POST", "/job/start", None) is None
 
     def serves(self, host: HostProcess) -> bool:
         """Whether a host runs and was not stopped."""
@@ -192,6 +216,17 @@ class Weather:
         await asyncio.sleep(self._beyond_lease)
         host.signal(signal.SIGCONT)
         self._stopped.discard(host)
+
+    async def _pause(self, seconds: float) -> None:
+        self._paused = True
+        await self._command("/job/pause", None)
+        await asyncio.sleep(seconds)
+        await self._command("/job/start", None)
+
+    async def _command(self, path: str, body: Any) -> None:
+        """What an operator asks, once; whether anything came of it, he may not be told."""
+        if any(self.serves(host) for host in self._hosts):
+            await self._operator("POST", path, body)
 
     async def _break_storage(self, seconds: float, how: str, share: float) -> None:
         for proxy in self._storage:
