@@ -78,6 +78,7 @@ TURNS = (
     Turn("record removed", records.removed),
     Turn("record removed", mapped.record_removed, "mapped"),
     Turn("record cloned", mapped.record_cloned, "mapped"),
+    Turn("record merged into another", records.merged),
     Turn("record edited", records.edited),
     Turn("record edited", mapped.record_edited, "mapped"),
     Turn("account locked by hand", records.locked_by_hand),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.instance.access import SYSTEM
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -11,12 +13,37 @@ if TYPE_CHECKING:
 
 
 async def removed(here: Company) -> AsyncGenerator[None]:
-    ann = here.hire("removed", jobTitle="old")
+    ann, bob = here.hire("removed", jobTitle="old"), here.hire("of.removed")
+    here.tenant.set_manager(bob, ann)
+    here.tenant.create_group("Of Removed", members=[ann, bob])
     yield
     gone = await here.becomes("removed", title="old")
-    here.instance.table("sys_user").remove(gone)
+    await here.becomes("of.removed", manager=gone)
+    await here.group_has("Of Removed", "of.removed", "removed")
+    yield
+    here.instance.delete("sys_user", gone, SYSTEM)
     here.tenant.update(ann, {"jobTitle": "new"})
-    await here.becomes("removed", title="new", active="true", email="removed@contoso.com")
+    record = await here.becomes("removed", title="new", active="true", email="removed@contoso.com")
+    await here.group_has("Of Removed", "of.removed", "removed")
+    await here.becomes("of.removed", manager=record)
+
+
+async def merged(here: Company) -> AsyncGenerator[None]:
+    survivor = here.insert("sys_user", user_name="merged.before", first_name="Ann")
+    ann = here.hire("merged", jobTitle="old")
+    here.tenant.create_group("Of Merged", members=[ann])
+    yield
+    gone = await here.becomes("merged", title="old")
+    await here.group_has("Of Merged", "merged")
+    yield
+    for row in here.rows("sys_user_grmember", user=gone):
+        here.edit("sys_user_grmember", row["sys_id"], user=survivor)
+    here.instance.delete("sys_user", gone, SYSTEM)
+    here.edit("sys_user", survivor, user_name="merged@contoso.com")
+    here.tenant.update(ann, {"jobTitle": "new"})
+    assert await here.becomes("merged", title="new") == survivor
+    yield
+    assert here.members("Of Merged") == ["merged"]
 
 
 async def edited(here: Company) -> AsyncGenerator[None]:
