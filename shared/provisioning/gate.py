@@ -44,6 +44,7 @@ _SHARED_PAUSE = 3.0
 class _Place:
     """Room for one request. ``lease`` is renewed while a request uses it, and None once it was lost."""
 
+    number: int
     lease: SlotLease | None
 
 
@@ -155,8 +156,8 @@ class SharedGate:
 
     async def _refill(self) -> None:
         """Take as many slots as may be had."""
-        taken = await self._slots.take(self._limit - len(self._lent), len(self._lent))
-        self._free.extend(_Place(lease) for lease in taken)
+        taken = await self._slots.take(self._limit - len(self._lent), {place.number for place in self._lent})
+        self._free.extend(_Place(lease.number, lease) for lease in taken)
         if self._keeper is None or self._keeper.done():
             self._keeper = self._spawn(self._keep())
 

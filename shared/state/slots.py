@@ -17,7 +17,7 @@ from shared.state.leases import moment
 from shared.state.tables import Exists, Operation, Stale, row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from shared.state.tables import Row, Tables
 
@@ -46,23 +46,27 @@ class Slots:
         self._worker = worker
         self._clock = clock
 
-    async def take(self, wanted: int, holding: int) -> list[SlotLease]:
-        """Take up to ``wanted`` free slots, not more in all than a fair share while others want some."""
+    async def take(self, wanted: int, held: Collection[int] = ()) -> list[SlotLease]:
+        """Take up to ``wanted`` free slots, not more in all than a fair share while others want some.
+
+        ``held``: the numbers of those that this worker has. Others under its name are free to it: storage took them down, and
+        its answer was lost.
+        """
         at = self._clock()
         rows = await self._tables.query(_TABLE, "PartitionKey eq @partition", {"partition": _PARTITION})
         known = {str(found["RowKey"]): found for found in rows}
         share = self._fair_share(rows, at)
         taken: list[SlotLease] = []
         for number in range(self._limit):
-            if len(taken) >= wanted or holding + len(taken) >= share:
+            if len(taken) >= wanted or len(held) + len(taken) >= share:
                 break
             found = known.get(f"{number:04d}")
-            if found is not None and _is_held(found, at):
+            if number in held or (found is not None and _is_held(found, at) and found["worker"] != self._worker):
                 continue
             lease = await self._lease(number, at, "" if found is None else str(found["etag"]))
             if lease is not None:
                 taken.append(lease)
-        if not taken and not holding:
+        if not taken and not held:
             await self._forget_old_wants(rows, at)
             until = (at + timedelta(seconds=_WANT_SECONDS)).isoformat()
             await self._tables.upsert(_TABLE, row(_PARTITION, f"{_WANT}{self._worker}", worker=self._worker, until=until))

@@ -180,12 +180,12 @@ async def test_a_slot_in_use_goes_to_who_wants_it_when_its_request_ends(tables: 
         held = [await rest.enter_async_context(contextlib.AsyncExitStack()) for _ in range(LIMIT)]
         for stack in held:
             await stack.enter_async_context(gate.slot())
-        assert await wanting.take(1, 0) == []
+        assert await wanting.take(1) == []
         await gate._renew()
-        assert await wanting.take(1, 0) == [], "a request that goes on keeps its slot"
+        assert await wanting.take(1) == [], "a request that goes on keeps its slot"
 
         await held[0].aclose()
         deadline = asyncio.get_running_loop().time() + 5
-        while not await wanting.take(1, 0):
+        while not await wanting.take(1):
             assert asyncio.get_running_loop().time() < deadline, "the slot is not given back"
             await asyncio.sleep(0.02)
