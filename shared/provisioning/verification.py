@@ -7,7 +7,7 @@ A walk over all links, chunk by chunk: target rows in bulk, Graph objects by ``$
 | ``drift``: a column holds another value than the one exported | reported; with ``Drift`` = ``repair`` written again |
 | ``locked``: ServiceNow's people deactivated or locked somebody who is active in Entra ID | reported, never undone |
 | ``contested``: the same column was mended three times in 30 days | reported, mended no more |
-| ``recordGone``: the linked record is not there | looked at again: matched, recreated or held, as the mapping says |
+| ``recordGone``: the linked record is not there | reported of the disabled; else looked at again: matched, recreated or held |
 | ``orphaned``: Microsoft Graph does not know the linked object | reported: a 404 is no evidence to take anything away |
 | ``missed``: Entra ID has changed and nobody told us | looked at again |
 | ``foreignOwner``: the record is owned by another object | reported |
@@ -135,7 +135,9 @@ class Verification(Walking):
             findings.add("foreignOwner", join, work, f"record {join.sys_id} is owned by {owner}")
         elif record is None:
             findings.add("recordGone", join, work, f"the linked record {join.sys_id} is gone from {batch.mapping.table}")
-            findings.gone.append(join)
+            if join.state == "linked":
+                # Somebody inactive needs no record before he returns, and his may only be hidden: it would wait as a failure.
+                findings.gone.append(join)
         elif work.presence == "unknown":
             findings.add("orphaned", join, work, "Microsoft Graph does not know the object that the record is linked to")
         elif judged and work.fingerprint != join.fingerprint:

@@ -42,6 +42,21 @@ async def test_a_disabled_account_that_the_instance_hides_is_not_made_twice_and_
         assert (after["sys_id"], after["active"], after["title"]) == (before["sys_id"], "true", "Lead")
 
 
+async def test_disabled_accounts_that_the_instance_hides_are_reported_by_the_verification_and_do_not_pile_up_as_failures(
+    storage: str,
+) -> None:
+    async with world(storage, instance=InstanceConfig(hide_inactive_users=True)) as here:
+        people = [hire(here, name) for name in ("ann", "bob")]
+        await here.cycle()
+        here.tenant.tenant.update(people[0], {"accountEnabled": False})
+        await here.cycle()
+        await here.services.verification.begin()
+        await here.pump()
+        assert (await here.services.verification.status())["counts"]["recordGone"] == 1
+        assert await here.ended(people[0]) == ("warning", "RecordGone")
+        assert await here.services.escrows.counts() == {}
+
+
 async def test_a_record_that_was_deleted_comes_back_with_its_memberships_and_its_reports(storage: str) -> None:
     async with world(storage) as here:
         boss, ann = hire(here, "boss"), hire(here, "ann")
