@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from sandbox.chaos.checking import Judge, Spared, picture, unaccounted, unequal
+from sandbox.chaos.checking import Judge, Spared, picture, unaccounted, unequal, unheard
 from sandbox.chaos.hands import Hands
 from sandbox.chaos.history import DEEDS, PAUSE, history
 from sandbox.chaos.looking import records_of
@@ -70,7 +70,9 @@ async def play(played: History, log_level: str = "warning") -> Result:
         await stage.weather.calm()
         result.faults = await _until_right(stage, judge, hands, _CALM, result)
         result.calm_seconds = time.monotonic() - calmed
-        result.faults += unaccounted(stage.instance.deeds, await _logged(stage))
+        logged = await _logged(stage)
+        result.faults += unaccounted(stage.instance.deeds, logged)
+        result.faults += unheard(stage.source.tenant, logged)
         _count(result, stage)
         mine = picture(records_of(stage.instance), hands.memory)
         if result.faults:

@@ -193,6 +193,12 @@ def unaccounted(deeds: Iterable[Deed], written_at: Mapping[str, float]) -> list[
     ]
 
 
+def unheard(tenant: Tenant, named: Collection[str]) -> list[str]:
+    """Whoever is there in the end, and of whom the log says nothing at all: also who is not provisioned is told of, with why."""
+    there = [one for kind in (Kind.USER, Kind.GROUP) for one in tenant.order[kind] if one.state is State.LIVE]
+    return [f"the provisioning log never names the {one.kind} {one.id}" for one in there if one.id not in named]
+
+
 def _told(deed: Deed) -> str:
     row = deed.after or deed.before
     columns = [column for column in sorted(deed.after) if deed.after[column] != deed.before.get(column)]

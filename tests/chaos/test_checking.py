@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from sandbox.chaos.checking import Judge, Spared, picture, taken_away, unaccounted, unequal
+from sandbox.chaos.checking import Judge, Spared, picture, taken_away, unaccounted, unequal, unheard
 from sandbox.chaos.hands import Hands, Memory
 from sandbox.chaos.history import Step
 from sandbox.chaos.looking import records_of
@@ -163,6 +163,14 @@ def test_a_write_that_the_log_does_not_know_is_found(end: End) -> None:
     assert unaccounted([deed], {row["sys_id"]: 101.0}) == []
     assert unaccounted([deed], {row["sys_id"]: 90.0})
     assert unaccounted([deed], {})
+
+
+def test_somebody_of_whom_the_log_says_nothing_is_found(end: End) -> None:
+    ids = {one.id for kind in (Kind.USER, Kind.GROUP) for one in end.tenant.order[kind]}
+    assert unheard(end.tenant, ids) == []
+    silent = next(iter(sorted(ids)))
+    (fault,) = unheard(end.tenant, ids - {silent})
+    assert silent in fault
 
 
 def test_two_end_states_are_compared_by_value_and_by_presence(end: End) -> None:
