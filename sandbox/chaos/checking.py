@@ -4,8 +4,8 @@ What the way decided and nobody can tell from the end is accepted either way, an
 
 | accepted | because |
 |---|---|
-| no record of somebody who was inactive before he had one, or one with his memberships | nobody had to see the moment between |
-| an inactive record of somebody who is gone for good, after a delta token was lost | only Graph's own word may delete |
+| no record of somebody who was inactive before he had one (again), or his | nobody had to see the moment between |
+| an inactive record of somebody who is gone for good, after a token was lost, or a restart | only Graph's own word may delete |
 | the former department, while there is no record of the new one | a reference that waits keeps what it holds |
 | a manager who was deleted at some time, or none | if he is back before we looked, nothing tells about his people |
 | a manager who need not have a record, or none | nobody had to see the moment in which he was active |

@@ -32,9 +32,9 @@ from shared.provisioning.membership_cases import (
     account,
     committed,
     group_sys_id,
-    is_wanted,
     pair_waiter,
     user_sys_id,
+    verb_checked,
     verb_of,
     writes_of,
 )
@@ -260,9 +260,8 @@ class Members:
         for case in asked:
             case.found = tuple(sorted(found.get((group_sys_id(case), user_sys_id(case)), ())))
             if case.verb == "check":
-                wanted = is_wanted(case)
-                away = "keep" if case.add_only else "remove"
-                case.verb = away if not wanted else "keep" if case.found else "add"
+                case.checked = True
+                case.verb = verb_checked(case)
             if case.verb == "add" and case.found:
                 case.result = "matched"
             elif case.membership.intent is not None and not writes_of(case):

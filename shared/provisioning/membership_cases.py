@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from shared.state.memberships import Membership
 
 TABLE = "sys_user_grmember"
+#: What an object is whose record is deleted or somebody else's by now; and a person who is in no group any more.
+_WITHOUT_RECORD = frozenset({"deleted", "retired"})
+_WITHOUT_MEMBERSHIPS = _WITHOUT_RECORD | {"suspended"}
 
 type Pair = tuple[str, str]
 
@@ -32,6 +35,8 @@ class Case:
     found: tuple[str, ...] = ()
     #: The mapping of members only ever adds (flowType ``MultiValueAddOnly``).
     add_only: bool = False
+    #: ServiceNow was asked for the record: what was remembered of it counts no more.
+    checked: bool = False
     result: str = "unchanged"
     error: ProvisioningError | None = None
     #: What a former worker was about to write: it stands until we have come to an end that the log tells of.
@@ -46,6 +51,15 @@ def is_wanted(case: Case) -> bool:
     return case.membership.desired and case.user.holds_memberships and case.group.is_linked
 
 
+def is_to_go(case: Case) -> bool:
+    """Whether a record of the membership is to be taken away.
+
+    That somebody is out of scope, or that his own record or the group's is not there, is no reason: it is left as it is.
+    """
+    user, group = case.user, case.group
+    return not case.membership.desired or user.stripped or user.state in _WITHOUT_MEMBERSHIPS or group.state in _WITHOUT_RECORD
+
+
 def verb_of(case: Case) -> str:
     """What has to be done, as far as our own state tells: add, remove, check, wait or keep."""
     row = case.membership
@@ -53,7 +67,7 @@ def verb_of(case: Case) -> str:
         known = (case.user.sys_id or row.user_sys_id) and (case.group.sys_id or row.group_sys_id)
         return "check" if known else "keep"
     if row.sys_id:
-        if not row.desired or case.user.state == "suspended" or case.user.stripped:
+        if is_to_go(case):
             return "keep" if case.add_only else "remove"
         moved = row.user_sys_id != case.user.sys_id or row.group_sys_id != case.group.sys_id
         return "check" if moved else "keep"
@@ -62,6 +76,13 @@ def verb_of(case: Case) -> str:
     if case.user.holds_memberships and case.group.is_linked:
         return "add"
     return "wait"
+
+
+def verb_checked(case: Case) -> str:
+    """What has to be done once it is known whether ServiceNow has a record: add, remove or keep."""
+    if is_to_go(case):
+        return "keep" if case.add_only else "remove"
+    return "add" if is_wanted(case) and not case.found else "keep"
 
 
 def user_sys_id(case: Case) -> str:
@@ -113,7 +134,7 @@ def committed(case: Case) -> Membership:
         return replace(row, intent=case.inherited, dirty=row.dirty or isinstance(case.error, FateUnknownError))
     if case.verb == "add" or (case.verb == "keep" and case.found):
         return replace(row, sys_id=case.found[0], user_sys_id=user_sys_id(case), group_sys_id=group_sys_id(case), dirty=False)
-    if case.verb == "remove" or (case.verb == "keep" and row.dirty):
+    if case.verb == "remove" or (case.verb == "keep" and (row.dirty or case.checked)):
         return replace(row, sys_id="", dirty=False)
     return row
 

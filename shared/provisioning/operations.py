@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import ProvisioningError
 from shared.events import QUEUES
-from shared.graph.identities import is_object_id
 from shared.provisioning import restarting
 from shared.provisioning.cycles import CHAINS
 from shared.provisioning.paging import MAX_PAGE, page_size, read_token, write_token
@@ -154,7 +153,7 @@ class Operations:
         entries: list[dict[str, Any]] = []
         following: dict[str, str] | None = None
         if "sourceIdentity/id" in exact and object_id:
-            found = await self._services.log.of_object(object_id, limit=MAX_PAGE) if is_object_id(object_id) else []
+            found = await self._services.log.of_object(object_id, limit=MAX_PAGE)
             entries = [entry for entry in found if _satisfies(entry, wanted)][:size]
         else:
             following = read_token(token)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.state.joins import bucket
-from shared.state.tables import Operation, row
+from shared.state.tables import Operation, is_key, row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,9 @@ class ProvisioningLog:
         return [_document(found) for found in rows], following
 
     async def of_object(self, object_id: str, *, limit: int) -> list[dict[str, Any]]:
-        """The newest entries of one object."""
+        """The newest entries of one object; none of what cannot be the id of any."""
+        if not is_key(object_id):
+            return []
         pointers = await self._tables.query(_INDEX, *_of_object(object_id), limit=limit)
         keys = [str(found["RowKey"]).split("|") for found in pointers]
         rows = await self._tables.get_many(_TABLE, [(partition, key) for _, partition, key in keys])

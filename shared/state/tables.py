@@ -123,7 +123,7 @@ class Tables:
 
     async def get(self, table: str, partition: str, key: str) -> Row | None:
         """One row, or None. The row carries its ETag under ``etag``. A key that no row can have is one that is not there."""
-        if not (_is_key(partition) and _is_key(key)):
+        if not (is_key(partition) and is_key(key)):
             return None
         async with self._request(table, "get") as client:
             try:
@@ -340,7 +340,7 @@ def row(partition: str, key: str, **properties: Any) -> Row:
     return {"PartitionKey": partition, "RowKey": key, **{name: value for name, value in properties.items() if value is not None}}
 
 
-def _is_key(text: str) -> bool:
+def is_key(text: str) -> bool:
     """Whether a text can be a key (Table service docs, "Characters disallowed in key fields"; 1 KiB of UTF-16)."""
     return len(text) <= _KEY_LENGTH and text.isprintable() and not set(text) & _NOT_IN_KEYS
 

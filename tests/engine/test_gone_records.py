@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.instance import InstanceConfig
 from sandbox.instance.access import SYSTEM
+from shared.events import PairsDue
 from tests.support.people import hire, memberships, record_of
 from tests.support.world import world
 
@@ -88,6 +90,27 @@ async def test_a_group_that_was_deleted_comes_back_with_its_members(storage: str
         here.tenant.tenant.update(team, {"description": "All of us"})
         await here.cycle()
         assert memberships(here, "Team") == ["ann@contoso.com", "bob@contoso.com"]
+
+
+async def test_nobody_is_taken_out_of_a_group_because_his_record_is_not_there_or_he_is_out_of_scope(storage: str) -> None:
+    """What is asked for again is judged by the same rule as what is believed: a doubt is no reason to take anything away."""
+    async with world(storage) as here:
+        ann, bob = hire(here, "ann"), hire(here, "bob")
+        team = here.tenant.tenant.create_group("Team", members=[ann, bob])
+        await here.cycle()
+        both = ["ann@contoso.com", "bob@contoso.com"]
+        assert memberships(here, "Team") == both
+        joins, tables = here.services.joins, here.services.tables
+        lost = replace(await joins.get("user", ann), sys_id="")
+        away = replace(await joins.get("user", bob), state="unmanaged")
+        for join in (lost, away):
+            await tables.upsert("joins", join.to_row())
+        await here.services.memberships.mark_dirty([(team, ann), (team, bob)])
+        await here.services.queues.send(PairsDue(pairs=((team, ann), (team, bob)), reason="verify"))
+        await here.pump()
+        assert memberships(here, "Team") == both
+        rows = await here.services.memberships.get_many([(team, ann), (team, bob)])
+        assert [(bool(row.sys_id), row.dirty) for row in rows] == [(True, False)] * 2
 
 
 async def test_a_record_that_was_merged_into_another_is_followed_to_it_with_its_memberships(storage: str) -> None:
