@@ -182,7 +182,7 @@ class FollowUpsDue(Event):
     """Objects were committed.
 
     ``appeared`` have a record now, ``returned`` are in scope again, ``gone_ids`` were deleted; ``sys_ids`` are the records of
-    those that are gone, whose reports are looked at again. ``remade`` had a record that was lost in ServiceNow, and have another.
+    people who are gone, whose reports are looked at again. ``remade`` had a record that was lost in ServiceNow, and have another.
     """
 
     kind: Kind

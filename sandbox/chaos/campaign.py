@@ -75,8 +75,7 @@ async def play(played: History, log_level: str = "warning") -> Result:
         result.faults += unheard(stage.source.tenant, logged)
         _count(result, stage)
         mine = picture(records_of(stage.instance), hands.memory)
-        if result.faults:
-            result.log = stage.logs()
+        result.log = stage.logs()
     records, memory = await undisturbed(played)
     spared = Spared.of(stage.source.tenant, hands.in_scope, hands.memory, memory)
     result.faults += unequal(mine, picture(records, memory), spared)

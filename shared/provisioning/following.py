@@ -55,7 +55,7 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
         stripped = (work.join.stripped, work.next_join.stripped)
         if batch.kind == "user" and after in _LINKED and (before in _AWAY or stripped == (True, False)):
             returned.append(work.object_id)
-        if batch.kind == "user" and after in {"suspended", "deleted"} and before != after:
+        if before != after and (after == "deleted" or (batch.kind == "user" and after == "suspended")):
             gone.append(work.object_id)
         elif batch.kind == "user" and stripped == (False, True):
             bare.append(work.object_id)
@@ -68,7 +68,7 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
         appeared=tuple(appeared),
         returned=tuple(returned),
         gone_ids=(*gone, *bare),
-        sys_ids=tuple(work.join.sys_id for work in batch.works if work.object_id in set(gone)),
+        sys_ids=tuple(work.join.sys_id for work in batch.works if batch.kind == "user" and work.object_id in set(gone)),
         remade=tuple(remade),
         cycle_id=batch.event.cycle_id,
     )
@@ -86,6 +86,8 @@ async def follow(services: Services, event: FollowUpsDue) -> None:
         await services.queues.send_all(reports, delay=services.settings.graph.replication_grace)
     if event.kind == "group":
         events += [GroupMembersDue(group_id=each, reason="released", cycle_id=event.cycle_id) for each in event.appeared]
+        # ServiceNow takes the memberships along with a record, but not one that was on its way at that moment.
+        events += [GroupMembersDue(group_id=each, reason="scope", cycle_id=event.cycle_id) for each in event.gone_ids]
     for each in event.returned:
         events += [
             UserMembershipsDue(user_id=each, reason="released", cycle_id=event.cycle_id),
@@ -93,7 +95,7 @@ async def follow(services: Services, event: FollowUpsDue) -> None:
         ]
     await services.waiting.release_for(event.kind, event.appeared, event.cycle_id)
     pairs: list[tuple[str, str]] = []
-    for user_id in event.gone_ids:
+    for user_id in event.gone_ids if event.kind == "user" else ():
         # A soft-deleted user leaves the groups delta untouched: his memberships are looked at now.
         pairs += await services.memberships.of_user(user_id)
     events += [PairsDue(pairs=tuple(part), reason="scope", cycle_id=event.cycle_id) for part in chunks(sorted(pairs))]

@@ -271,12 +271,13 @@ class Members:
                 case.found = ()
 
     async def _belongs_to_another(self, case: Case) -> bool:
-        """Whether the record of the user was taken over by another Entra object that is a member of the group itself."""
-        owner = await self._services.owners.owner("sys_user", user_sys_id(case))
-        if not owner or owner == case.user.object_id:
+        """Whether the user's or the group's record was taken over by another Entra object, which has this membership itself."""
+        owners = self._services.owners
+        user = await owners.owner("sys_user", user_sys_id(case)) or case.user.object_id
+        group = await owners.owner("sys_user_group", group_sys_id(case)) or case.group.object_id
+        if (group, user) == case.pair:
             return False
-        others = await self._services.memberships.get_many([(case.membership.group_id, owner)])
-        return others[0].desired
+        return (await self._services.memberships.get_many([(group, user)]))[0].desired
 
     async def _announce(self, cases: list[Case]) -> tuple[list[Case], list[str]]:
         """Write the intent of each change. Returns the cases that are still ours, and the users of those that were lost."""

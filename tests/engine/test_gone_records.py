@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.instance import InstanceConfig
 from sandbox.instance.access import SYSTEM
-from shared.events import PairsDue
+from shared.events import GroupMembersDue, ObjectsChanged, PairsDue, now
 from tests.support.people import hire, memberships, record_of
 from tests.support.world import world
 
@@ -111,6 +111,32 @@ async def test_nobody_is_taken_out_of_a_group_because_his_record_is_not_there_or
         assert memberships(here, "Team") == both
         rows = await here.services.memberships.get_many([(team, ann), (team, bob)])
         assert [(bool(row.sys_id), row.dirty) for row in rows] == [(True, False)] * 2
+
+
+async def test_a_membership_that_was_on_its_way_when_its_group_was_deleted_does_not_stay(storage: str) -> None:
+    async with world(storage) as here:
+        here.insert("sys_user_group", name="Network")
+        ann, bob = hire(here, "ann"), hire(here, "bob")
+        team = here.tenant.tenant.create_group("Team", members=[ann, bob])
+        await here.cycle()
+        (row,) = [row for row in here.rows("sys_user_grmember").values() if row["user"] == record_of(here, "ann")["sys_id"]]
+        here.tenant.tenant.delete(team)
+        await here.services.queues.send(
+            ObjectsChanged(kind="group", ids=(team,), reason="notification", occurred_at=now(), gone=True)
+        )
+        await here.pump(until=lambda: len(here.rows("sys_user_group")) == 1)
+        # ServiceNow has deleted it with the group; another worker's request for it comes right after.
+        here.instance.instance.insert("sys_user_grmember", {"user": row["user"], "group": row["group"]}, SYSTEM)
+        await here.pump()
+        assert here.rows("sys_user_grmember") == {}
+
+        # A new group of that name has the same sys_id: what the old one left behind takes nobody out of it.
+        here.tenant.tenant.create_group("Team", members=[ann])
+        await here.cycle()
+        await here.services.queues.send(GroupMembersDue(group_id=team, reason="scope"))
+        await here.services.memberships.mark_dirty([(team, ann)])
+        await here.pump()
+        assert memberships(here, "Team") == ["ann@contoso.com"]
 
 
 async def test_a_record_that_was_merged_into_another_is_followed_to_it_with_its_memberships(storage: str) -> None:
