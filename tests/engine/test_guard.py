@@ -265,8 +265,12 @@ async def test_who_comes_into_scope_while_a_round_runs_is_not_absent_from_it(
             pass
 
         async def assigned_meanwhile(mark: Watermark) -> Watermark | None:
-            progress = await here.services.progress.sum(round_key(mark.chain, mark.generation))
-            if mark.chain == "users" and progress.is_settled and not done:
+            while mark.chain == "users" and not done:
+                # The moment right before the round sees that it is settled.
+                progress = await here.services.progress.sum(round_key(mark.chain, mark.generation))
+                if not progress.is_settled:
+                    await asyncio.sleep(0.05)
+                    continue
                 done.append(progress.objects)
                 for person in people:
                     here.tenant.tenant.assignments.assign(person)
