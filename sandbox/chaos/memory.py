@@ -118,10 +118,9 @@ class MemoryQueues(Queues):
         """Delete a message."""
         self._messages.pop(message.number, None)
 
-    @property
-    def next_due(self) -> datetime | None:
-        """When the next message may be taken; None when there is none at all."""
-        return min((message.due for message in self._messages.values()), default=None)
+    def next_due(self, *, without: Collection[str] = ()) -> datetime | None:
+        """When the next message of any queue but these may be taken; None when there is none at all."""
+        return min((message.due for message in self._messages.values() if message.queue not in without), default=None)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sandbox.chaos.memory import MemoryQueues, MemoryTables, Message
 from shared.errors import RetryableError
-from shared.events import CYCLE_EVENTS, now
+from shared.events import now
 from shared.provisioning.services import Services
 
 if TYPE_CHECKING:
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 #: Messages that are due within this time are waited for, in seconds.
 PATIENCE: Final = 400.0
-_MOST_MESSAGES: Final = 2000
-#: How much shorter the engine's own pauses are; only a settling round has any.
-_SHORTER: Final = 20.0
-#: How long a message of a chain may take before others go on beside it, in seconds.
-_BESIDE: Final = 0.1
-#: After so many looks at a chain that waits, while nothing else is due, the clock jumps.
-_IDLE: Final = 4
+_MOST_TURNS: Final = 4000
 
 
 class JumpingClock:
@@ -45,9 +39,44 @@ class JumpingClock:
         self.advance((moment - self()).total_seconds())
 
 
-async def doze(seconds: float) -> None:
-    """A pause of the engine's, for a process in which nobody else needs the time."""
-    await asyncio.sleep(seconds / _SHORTER)
+class Pauses:
+    """The engine's own pauses: ``Services(sleep=pauses)``. One is over when the clock has come to its end and ``pump`` says so.
+
+    Only a chain pauses, and there is one message of a chain at a time, so there is one pause at a time.
+    """
+
+    def __init__(self, clock: JumpingClock) -> None:
+        self._clock = clock
+        self._over: asyncio.Future[None] | None = None
+        self._begun = asyncio.Event()
+        #: When the present pause is over; None when nobody pauses.
+        self.end: datetime | None = None
+
+    async def __call__(self, seconds: float) -> None:
+        if self.end is not None:
+            raise RuntimeError("two chains pause in one process, and nobody knows whose turn it is")
+        self.end = self._clock() + timedelta(seconds=seconds)
+        self._over = asyncio.get_running_loop().create_future()
+        self._begun.set()
+        try:
+            await self._over
+        finally:
+            self.end = self._over = None
+
+    def finish(self) -> None:
+        """Let whoever pauses go on."""
+        if self._over is not None:
+            self._over.set_result(None)
+
+    async def work(self, task: asyncio.Task[None]) -> bool:
+        """Let this task go on until it pauses or is done; True when it is done, and its error if it has one."""
+        self._begun.clear()
+        begun = asyncio.create_task(self._begun.wait())
+        await asyncio.wait({task, begun}, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if task.done():
+            await task
+        return task.done()
 
 
 class OneProcess:
@@ -57,7 +86,8 @@ class OneProcess:
         self.clock = JumpingClock()
         self.tables = MemoryTables()
         self.queues = MemoryQueues(self.clock)
-        self._services = Services(settings, tables=self.tables, queues=self.queues, clock=self.clock, sleep=doze)
+        self._pauses = Pauses(self.clock)
+        self._services = Services(settings, tables=self.tables, queues=self.queues, clock=self.clock, sleep=self._pauses)
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,40 +98,38 @@ class OneProcess:
     async def cycle(self) -> None:
         """The cycle's timer fires, and everything that follows from it happens."""
         await self._services.operations.tick()
-        await pump(self._services, self.queues, self.clock)
+        await pump(self._services, self.queues, self.clock, self._pauses)
 
 
-async def pump(services: Services, queues: MemoryQueues, clock: JumpingClock, *, patience: float = PATIENCE) -> None:
+async def pump(
+    services: Services, queues: MemoryQueues, clock: JumpingClock, pauses: Pauses, *, patience: float = PATIENCE
+) -> None:
     """Handle one message after another until none is due within ``patience`` seconds; the clock jumps to those that are.
 
-    A chain that waits for the messages that it has sent goes on beside them.
+    One thing happens at a time: a chain that pauses goes on when no other message is due before its pause is over. The clock
+    never jumps while anything is being done, so that a slow machine sees what a fast one does.
     """
-    beside: set[asyncio.Task[None]] = set()
-    idle = 0
-    for _ in range(_MOST_MESSAGES):
-        message = queues.take(without={task.get_name() for task in beside})
-        if message is not None:
-            idle = 0
-            handling = asyncio.create_task(_handle(services, queues, message), name=message.queue)
-            done, _ = await asyncio.wait({handling}, timeout=_BESIDE if message.queue == CYCLE_EVENTS else None)
-            if handling not in done:
-                beside.add(handling)
-                continue
-            await handling
-        elif beside:
-            done, beside = await asyncio.wait(beside, timeout=_BESIDE)
-            for handled in done:
-                await handled
-            idle = 0 if done else idle + 1
-            due = queues.next_due
-            if idle >= _IDLE and due is not None and (due - clock()).total_seconds() <= patience:
-                # The chain waits for messages that come back later.
+    pausing: asyncio.Task[None] | None = None
+    try:
+        for _ in range(_MOST_TURNS):
+            others = () if pausing is None else (pausing.get_name(),)
+            message = queues.take(without=others)
+            due = queues.next_due(without=others)
+            if message is not None:
+                handling = asyncio.create_task(_handle(services, queues, message), name=message.queue)
+                pausing = pausing if await pauses.work(handling) else handling
+            elif pausing is not None and pauses.end is not None and (due is None or pauses.end <= due):
+                clock.advance_to(pauses.end)
+                pauses.finish()
+                pausing = None if await pauses.work(pausing) else pausing
+            elif due is not None and (due - clock()).total_seconds() <= patience:
                 clock.advance_to(due)
-        else:
-            due = queues.next_due
-            if due is None or (due - clock()).total_seconds() > patience:
+            else:
                 return
-            clock.advance_to(due)
+    finally:
+        if pausing is not None:
+            pausing.cancel()
+            await asyncio.gather(pausing, return_exceptions=True)
     raise RuntimeError(f"there is no end of messages: {queues.messages}")
 
 

@@ -43,7 +43,9 @@ _CROSSED = 60.0
 async def finish(services: Services, batch: Batch) -> None:
     """Make the outcomes of a batch durable, and queue what follows from them."""
     await _write_escrows(services, batch)
+    await _look_again(services, batch)
     await _write_log(services, batch)
+    await _check_crossed(services, batch)
     following = await follow_ups(services, batch)
     if following is not None:
         # Before the commit, because we may die right after it.
@@ -53,7 +55,6 @@ async def finish(services: Services, batch: Batch) -> None:
     await settle_passed(services, batch, lost)
     if following is not None:
         await follow(services, without(following, lost))
-    await _look_again(services, batch)
     await _queue_again(services, batch, lost)
     await _confirm(services, batch)
     counts: Counter[str] = Counter(work.outcome.name for work in batch.works if work.outcome is not None)
@@ -152,7 +153,10 @@ def _is_freed(work: Work) -> bool:
 
 
 async def _look_again(services: Services, batch: Batch) -> None:
-    """Whoever is waited for may have appeared before our escrow was there to be seen."""
+    """Whoever is waited for may have appeared before our escrow was there to be seen.
+
+    Before the commit, after which the same message may find its objects covered.
+    """
     if isinstance(batch.event, ObjectsSnapshot):
         return  # released in bulk at the end of the round
     for work in batch.works:
@@ -195,9 +199,13 @@ async def _queue_again(services: Services, batch: Batch, lost: set[str]) -> None
             cycle_id=event.cycle_id,
         )
         await services.queues.send(again, delay=delay)
+
+
+async def _check_crossed(services: Services, batch: Batch) -> None:
+    """Compare what a former worker may still write to. Before the commit: after it, the same message finds it covered."""
     crossed = [work.object_id for work in batch.works if work.object_id in batch.crossed and not _is(work, "retried")]
     if crossed:
-        check = ObjectsChanged(kind=batch.kind, ids=tuple(crossed), reason="verify", occurred_at=at)
+        check = ObjectsChanged(kind=batch.kind, ids=tuple(crossed), reason="verify", occurred_at=services.clock())
         await services.queues.send(check, delay=_CROSSED)
 
 

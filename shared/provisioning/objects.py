@@ -139,7 +139,7 @@ class Objects:
         services = self._services
         settled: list[Join] = []
         for work in batch.works:
-            if work.join.read_at is not None and work.join.read_at > event.read_at:
+            if _is_older(event, work.join) and not work.join.dirty:
                 work.end(Outcome("covered"))
                 settled.append(work.join)
         trials = {work.object_id: replace(work, steps=list(work.steps), warnings=[], waits=[], values={}) for work in batch.open}
@@ -150,6 +150,10 @@ class Objects:
         for work in batch.open:
             tried, join = trials[work.object_id], work.join
             verdict = trial.verdicts.get(work.object_id)
+            if _is_older(event, join):
+                # A doubt, whose worker may not have lived to queue the look that ends it.
+                work.presence = "unread"
+                continue
             if verdict is None:
                 nobody = not join.sys_id and join.intent is None
                 if nobody and tried.outcome is not None and tried.outcome.name == "skipped":
@@ -354,6 +358,11 @@ def _read_failed(work: Work, error: ProvisioningError) -> None:
         work.end(Outcome("retried", "other", "failure", error, again=error.retry_after or 2.0))
     else:
         work.end(Outcome("escrowed", "other", "failure", error))
+
+
+def _is_older(event: ObjectsSnapshot, join: Join) -> bool:
+    """Whether the object was read after the page was, and decided on by that."""
+    return join.read_at is not None and join.read_at > event.read_at
 
 
 def _is_partial(work: Work, tried: Work) -> bool:

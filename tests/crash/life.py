@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, override
 from sandbox.agreement import Agreement, compare
 from sandbox.chaos.looking import directory_of, records_of
 from sandbox.chaos.memory import MemoryQueues, MemoryTables
-from sandbox.chaos.oneprocess import JumpingClock, doze, pump
+from sandbox.chaos.oneprocess import JumpingClock, Pauses, pump
 from sandbox.chaos.witness import Witness
 from sandbox.instance import InstanceServer, seed_references
 from sandbox.instance.access import SYSTEM
@@ -119,6 +119,7 @@ class Scene:
     async def live(self, knife: Knife, work: Callable[[Services], Awaitable[object]] | None = None) -> bool:
         """One process: ``work``, then messages until none is due; False if it was cut short."""
         self.directory()
+        pauses = Pauses(self.clock)
         services = Services(
             settings_for("UseDevelopmentStorage=true", self.source, self.target, **self._settings),
             tables=CutTables(knife, self.tables),
@@ -126,7 +127,7 @@ class Scene:
             graph_transport=CutTransport(knife, "graph"),
             servicenow_transport=CutTransport(knife, "servicenow"),
             clock=self.clock,
-            sleep=doze,
+            sleep=pauses,
         )
         try:
             if work is not None:
@@ -135,7 +136,7 @@ class Scene:
                 except RetryableError:
                     # The timer fires again, the operator asks again.
                     await work(services)
-            await pump(services, self.queues, self.clock)
+            await pump(services, self.queues, self.clock, pauses)
             await services.aclose()
             self._with_record()
         except Crash:

@@ -4,7 +4,8 @@ The calls are counted in an undisturbed run, so a call that is added tomorrow is
 starts, when the leases have ended, with the messages that were not done; one of its calls fails as well. From then on nothing
 disturbs, and it must end right: both sides equal, nothing doubled, nothing left waiting, every last write told of in the log.
 
-``CRASH_EVERY_STEP=1`` cuts at every call; without it the long paths are cut at a seeded sample of them.
+``CRASH_EVERY_STEP=1`` cuts at every call; without it the long paths are cut at a seeded sample of them. ``CRASH_SEED`` is any
+text; another one lets other calls of the second process fail, and chooses another sample.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _SAMPLE, _FEW, _LONG = 24, 8, 150
 #: Cuts made in one scene: everybody of the earlier ones is still there, and a full round looks at all of them.
 _PER_SCENE = 20
+_SEED = os.environ.get("CRASH_SEED", "")
 
 
 async def _prepare(scene: Scene, path: Path) -> None:
@@ -56,12 +58,12 @@ def _cuts(calls: int, path: Path) -> list[tuple[int, bool]]:
     wanted = _FEW if calls > _LONG else _SAMPLE
     if os.environ.get("CRASH_EVERY_STEP") or len(cuts) <= wanted:
         return cuts
-    return sorted(random.Random(path.name).sample(cuts, wanted))  # noqa: S311 - the same choice each time
+    return sorted(random.Random(f"{_SEED}{path.name}").sample(cuts, wanted))  # noqa: S311 - the same choice each time
 
 
 def _stumble(path: Path, number: int, calls: int, *, after: bool) -> Stumble:
     """The next life's call that fails: another one for each cut, the same each time."""
-    choice = random.Random(f"{path.name}/{number}/{after}")  # noqa: S311 - the same choice each time
+    choice = random.Random(f"{_SEED}{path.name}/{number}/{after}")  # noqa: S311 - the same choice each time
     return Stumble(choice.randrange(calls), after=choice.random() < 0.5)
 
 

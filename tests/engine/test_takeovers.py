@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.instance.access import SYSTEM
 from shared.errors import UnavailableError
-from shared.events import USER_EVENTS, ObjectsChanged, PairsDue, encode
+from shared.events import USER_EVENTS, ObjectsChanged, ObjectsSnapshot, PairsDue, encode, new_id
 from shared.servicenow.sys_ids import derived_sys_id
 from shared.state.escrows import Escrow
 from shared.state.joins import Join
@@ -158,6 +158,52 @@ async def test_nobody_takes_over_while_the_request_of_a_worker_that_was_stopped_
     await here.later(300)
     assert record_of(here, "stopped")["title"] == "two"
     assert (await here.services.joins.get("user", ann)).intent is None
+
+
+async def _is_doubted(here: World, object_id: str) -> bool:
+    return (await here.services.joins.get("user", object_id)).dirty
+
+
+async def test_nothing_is_committed_that_was_taken_over_before_its_second_look_is_queued(here: World) -> None:
+    ann = hire(here, "second.look", jobTitle="one")
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    await here.services.tables.upsert("joins", _leave(here, join, "Update", sys_id=join.sys_id, columns=("title",)).to_row())
+    here.held.refuses = lambda _queue, text: '"verify"' in text
+    try:
+        await _notify(here, ann)
+        await here.pump(patience=0)
+    finally:
+        here.held.refuses = lambda _queue, _text: False
+    assert (await here.services.joins.get("user", ann)).intent is not None
+
+    await here.later(300)
+    assert not await _is_doubted(here, ann)
+    assert (await here.services.joins.get("user", ann)).intent is None
+
+
+async def test_a_full_round_looks_at_a_doubt_that_is_younger_than_its_page(here: World) -> None:
+    ann = hire(here, "young.doubt", jobTitle="one")
+    read_at = here.clock()
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    here.instance.instance.set_directly("sys_user", join.sys_id, {"title": "crossed"})
+    await here.services.joins.mark_dirty("user", [ann])
+    item = {"id": ann, "userPrincipalName": "young.doubt@contoso.com", "accountEnabled": True, "jobTitle": "older"}
+    snapshot = ObjectsSnapshot(
+        kind="user",
+        generation=join.generation + 1,
+        page=0,
+        chunk=0,
+        cycle_id=new_id(),
+        read_at=read_at,
+        items=(item,),
+    )
+    await here.services.dispatcher.handle(USER_EVENTS, encode(snapshot))
+    await here.pump()
+    assert record_of(here, "young.doubt")["title"] == "one"
+    assert not await _is_doubted(here, ann)
+    assert (await here.services.joins.get("user", ann)).generation == join.generation + 1
 
 
 @pytest.mark.parametrize("is_member", [True, False])
