@@ -196,7 +196,7 @@ async def test_a_page_of_999_users_costs_milliseconds(client: GraphClient, graph
     graph.on(USERS, ok(users_page(*({"id": user_id(number), **person} for number in range(999)))))
     fastest = 9.9
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         assert len((await delta_page(client, "user", link=None, select=["displayName"])).items) == 999
-        fastest = min(fastest, time.perf_counter() - started)
+        fastest = min(fastest, time.process_time() - started)
     assert fastest < 0.5, "model classes would take seconds"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 #: Graph calls an endpoint slow that takes longer than this (change notifications, "drop" and "slow" states).
-_SLOW = 3.0
+_SLOW = 10.0
 _SENDERS = 60
 
 

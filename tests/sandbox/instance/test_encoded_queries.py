@@ -197,11 +197,14 @@ def test_queries_on_fifty_thousand_memberships_stay_light() -> None:
         f"group={group}^userIN" + ",".join(f"{number:031x}f" for number in range(100)),
         f"sys_id>{49_000:032x}^ORDERBYsys_id",
     ]
-    started = time.perf_counter()
-    for _ in range(20):
+    started = time.process_time()
+    assert instance.find("sys_user_grmember", parse(f"sys_idENDSWITH{77:05x}"), SYSTEM)
+    whole_table = time.process_time() - started
+    started = time.process_time()
+    for _ in range(5):
         for query in queries:
             assert instance.find("sys_user_grmember", parse(query), SYSTEM)
-    assert (time.perf_counter() - started) / 80 < 0.01
+    assert (time.process_time() - started) / 20 < whole_table / 3
 
 
 def test_custom_columns_can_be_queried_and_described() -> None:
