@@ -3,7 +3,7 @@
 A subscription is recreated when it is gone, when it leads to another URL (the lifecycle URL cannot be changed), or when the
 secret was changed. The old one is removed only after the new one stands, so that no notification falls between; both are
 accepted meanwhile, because the previous secret is. After every creation an incremental cycle follows: what happened before
-the subscription stood is in the delta.
+the subscription stood is in the delta. A worker that died between making one and noting it leaves a stray; it is removed.
 """
 
 from __future__ import annotations
@@ -80,6 +80,14 @@ class Subscribing:
                 log.exception("the subscription on /%s could not be made or renewed: %s", resource, error.reason)
                 known = held.get(resource) or HeldSubscription(resource, "", "", "", None)
                 await self._services.held_subscriptions.write(replace(known, error=error.reason))
+        await self._remove_strays(present)
+
+    async def _remove_strays(self, present: dict[str, Subscription]) -> None:
+        """Remove what leads here and is not noted: a worker died right after making it, and nobody would renew or hear it."""
+        for stray in present.values():
+            if stray.kind is not None and stray.serves(*self.urls):
+                await delete_subscription(self._services.graph, stray.id)
+                log.info("a subscription on /%ss that nobody had noted is removed", stray.kind)
 
     def _is_good(self, held: HeldSubscription | None) -> bool:
         if held is None or not held.id or held.expires_at is None or held.error:
@@ -101,10 +109,13 @@ class Subscribing:
         *,
         renew: bool,
     ) -> None:
-        """``present`` is what Graph holds now, by id: a subscription that expired is missing there without a word."""
+        """``present`` is what Graph holds now, by id: a subscription that expired is missing there without a word.
+
+        The one that is noted is taken out of it.
+        """
         services = self._services
         url, lifecycle_url = self.urls
-        current = present.get(held.id) if held is not None else None
+        current = present.pop(held.id, None) if held is not None else None
         if (
             held is not None
             and current is not None

@@ -271,6 +271,27 @@ async def test_a_changed_secret_makes_other_subscriptions_and_both_secrets_count
     assert [held["id"] for held in await here.subscriptions()] == [held["id"] for held in after], "made once"
 
 
+async def test_a_subscription_that_a_worker_made_right_before_he_died_is_removed_and_no_other(here: Hosted) -> None:
+    await drained(here)
+    before, made = await here.subscriptions(), {}
+    person = next(one.id for one in here.tenant.tenant.objects.values() if one.kind == "user")
+    headers = {"Authorization": f"Bearer {here.settings['GRAPH_ACCESS_TOKEN']}"}
+    for resource in ("/users", "/groups", f"/users/{person}"):
+        wanted = {name: before[0][name] for name in ("changeType", "notificationUrl", "lifecycleNotificationUrl")}
+        body = {**wanted, "resource": resource, "expirationDateTime": before[0]["expirationDateTime"], "clientState": "his"}
+        async with here.session.post(f"{here.tenant.url}/subscriptions", json=body, headers=headers) as response:
+            assert response.status == 201, await response.text()
+            made[resource] = (await response.json())["id"]
+    await here.control("lifecycle", event="reauthorizationRequired", subscriptionId=before[0]["id"])
+
+    async def removed() -> bool:
+        held = {one["id"] for one in await here.subscriptions()}
+        return held == {one["id"] for one in before} | {made[f"/users/{person}"]}
+
+    await until(removed, what="only what the app has not made is left beside its two")
+    await here.session.delete(f"{here.tenant.url}/subscriptions/{made[f'/users/{person}']}", headers=headers)
+
+
 async def test_a_changed_url_makes_other_subscriptions(here: Hosted) -> None:
     before = await here.subscriptions()
     url = here.settings["NOTIFICATION_URL"].replace("127.0.0.1", "localhost")
