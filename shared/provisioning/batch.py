@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shared.provisioning.work import Work
     from shared.schema.expressions import EvaluationContext
     from shared.schema.mapping import ObjectMapping
+    from shared.state.joins import Join
     from shared.state.leases import Intent
     from shared.state.owners import Claim
 
@@ -37,6 +38,8 @@ class Batch:
     announced: dict[str, Intent] = field(default_factory=dict)
     inherited: set[str] = field(default_factory=set)
     begun: dict[str, str] = field(default_factory=dict)
+    #: The joins of those whose begun record was found, as they were before.
+    adopted: dict[str, Join] = field(default_factory=dict)
     #: Records that pass over from a former owner with this batch, by the new one's object id.
     passed: dict[str, Claim] = field(default_factory=dict)
     roles: Mapping[str, tuple[str, ...]] | None = None
@@ -51,6 +54,14 @@ class Batch:
     def open(self) -> list[Work]:
         """Works without an outcome yet."""
         return [work for work in self.works if work.is_open]
+
+    def unfinished(self, work: Work) -> Join:
+        """The join of an object that has not come to its end here.
+
+        A record that a former worker created is not in it: whoever finishes adopts it anew, and it appears to others then.
+        """
+        before = self.adopted.get(work.object_id)
+        return work.join if before is None else replace(work.join, sys_id=before.sys_id, state=before.state)
 
     @property
     def decided(self) -> list[Work]:

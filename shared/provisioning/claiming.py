@@ -51,6 +51,7 @@ async def adopt_begun(services: Services, batch: Batch) -> None:
         if not sys_id or await services.owners.owner(table, sys_id) != work.object_id:
             continue
         if await services.servicenow.get(table, sys_id, ("sys_id",)) is not None:
+            batch.adopted[work.object_id] = work.join
             work.join = replace(work.join, sys_id=sys_id, state="linked")
             work.is_new_link = True
 

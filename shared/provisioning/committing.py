@@ -111,7 +111,8 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
     for work in batch.works:
         if work.lease is None or work.outcome is None or isinstance(work.outcome.error, FateUnknownError):
             continue
-        join = replace(work.next_join or work.join, intent=None, etag=work.lease.etag)
+        join = work.next_join or (batch.unfinished(work) if _is(work, "retried") else work.join)
+        join = replace(join, intent=None, etag=work.lease.etag)
         if work.outcome.name != "retried" and work.read_at is not None:
             join = replace(join, read_at=work.read_at, schema=batch.mapping.version)
             if work.presence == "present":
@@ -120,6 +121,9 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:
             join = replace(join, dirty=True, intent=batch.crossed[work.object_id] if _is(work, "retried") else None)
+            if work.presence == "gone" and not join.sys_id:
+                # The former worker may still create his record, and by then nobody would say again that it is gone.
+                join = replace(join, state="deleted")
         if _is_freed(work):
             join = replace(join, held=False)
         pairs.append((work, join, work.lease))
@@ -127,7 +131,7 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
     # of what is settled would be left for good.
     orphans = await _orphans(services, batch)
     await services.escrows.remove([*orphans, *(key for work, join, _ in pairs for key in _obsolete_escrows(work, join, batch))])
-    results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False)
+    results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False, left=batch.announced)
     lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
     await _forget_staged(services, batch, lost)
     return lost
@@ -267,11 +271,16 @@ def _obsolete_escrows(work: Work, join: Join, batch: Batch) -> list[str]:
 
 
 async def _orphans(services: Services, batch: Batch) -> list[str]:
-    """Escrows of former workers who died before the commit that would have remembered them: nobody else would remove them."""
+    """Escrows of former workers who died, or lost their lease, before the commit that would have remembered them.
+
+    Nobody else would remove them.
+    """
     settled = {
         _waiter(work): {escrow.key for escrow in work.waits}
         for work in batch.works
-        if work.object_id in batch.inherited and work.outcome is not None and not _is(work, "retried")
+        if (work.object_id in batch.inherited or (work.join.dirty and isinstance(batch.event, ObjectsChanged)))
+        and work.outcome is not None
+        and not _is(work, "retried")
     }
     if not settled:
         return []

@@ -45,14 +45,17 @@ async def follow_ups(services: Services, batch: Batch) -> FollowUpsDue | None:
     """What will follow from the outcomes of a batch; None when nothing does."""
     appeared, returned, gone, bare, remade = [], [], [], [], []
     for work in batch.works:
-        if work.next_join is None:
+        # What a former worker created is linked with whatever comes of the rest.
+        is_adopted = work.object_id in batch.adopted and work.outcome is not None and work.outcome.name != "retried"
+        committed = work.next_join or (work.join if is_adopted else None)
+        if committed is None:
             continue
-        before, after = work.join.state, work.next_join.state
-        if work.next_join.is_linked and (work.is_new_link or not work.join.is_linked):
+        before, after = work.join.state, committed.state
+        if committed.is_linked and (work.is_new_link or not work.join.is_linked):
             appeared.append(work.object_id)
             if work.has_lost_record:
                 remade.append(work.object_id)
-        stripped = (work.join.stripped, work.next_join.stripped)
+        stripped = (work.join.stripped, committed.stripped)
         if batch.kind == "user" and after in _LINKED and (before in _AWAY or stripped == (True, False)):
             returned.append(work.object_id)
         if before != after and (after == "deleted" or (batch.kind == "user" and after == "suspended")):

@@ -95,7 +95,9 @@ class Members:
         for row in rows:
             told = (event.generation, event.page, event.read_at)
             if told < row.told:
-                continue  # a replay of an older page
+                # A replay of an older page; or somebody lost his lease on the way, and what he wrote is looked at.
+                changed += [row] if row.dirty else []
+                continue
             wanted = row.user_id in added
             settled = row.desired is wanted and bool(row.sys_id) is wanted and not row.dirty and row.intent is None
             if settled and told == row.told:
@@ -325,7 +327,7 @@ class Members:
         at = services.clock()
         settled = [case for case in cases if not isinstance(case.error, FateUnknownError)]
         leases = await services.memberships.write([(committed(case), case.lease) for case in settled], keep=False)
-        lost = [case.membership.user_id for case, lease in zip(settled, leases, strict=True) if lease is None]
+        lost = [case.pair for case, lease in zip(settled, leases, strict=True) if lease is None]
         retried = [case for case in cases if isinstance(case.error, RetryableError)]
         unknown = [case.pair for case in retried if isinstance(case.error, FateUnknownError)]
         if unknown:
@@ -339,9 +341,9 @@ class Members:
             )
             await services.queues.send(PairsDue(pairs=tuple(case.pair for case in later), reason="retry"), delay=delay)
         for case in cases:
-            if case.result == "escrowed" and case.error is not None:
+            if case.result == "escrowed" and case.error is not None and case.pair not in lost:
                 await services.waiting.retry_later(pair_waiter(case.pair), case.error)
-        return lost
+        return [user for _, user in lost]
 
     async def _forget_escrows(self, pairs: Sequence[Pair]) -> None:
         """Remove the escrows of memberships that are as they should be now."""

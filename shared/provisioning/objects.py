@@ -233,7 +233,10 @@ class Objects:
                 case SoftDeleted(raw=raw, read_at=read_at):
                     work.raw, work.read_at, work.presence = raw, read_at, "softDeleted"
                 case Missing(read_at=read_at):
-                    work.read_at, work.presence = read_at, "gone" if gone else "unknown"
+                    # Once Graph has said that it is gone for good, it is: no id is given twice.
+                    former = batch.adopted.get(work.object_id, work.join)
+                    is_known = former.state == "deleted"
+                    work.read_at, work.presence = read_at, "gone" if gone or is_known else "unknown"
                 case Failed(error=error):
                     _read_failed(work, error)
                     continue
@@ -317,18 +320,18 @@ class Objects:
         announced: list[tuple[Join, Lease]] = []
         for work, write in acting:
             if work.lease is not None:
-                created = write.sys_id if isinstance(write, Insert) else ""
+                created = write.sys_id if isinstance(write, Insert) else batch.begun.get(work.object_id)
                 intent = Intent(type(write).__name__, work.change_id, work.lease.until, created or "", tuple(work.changes))
                 batch.announced[work.object_id] = intent
-                announced.append((replace(work.join, intent=intent), work.lease))
+                announced.append((replace(batch.unfinished(work), intent=intent), work.lease))
         result: list[tuple[Work, Write]] = []
         leases = await self._services.joins.write(announced, keep=True)
-        for (work, write), (join, _), lease in zip(acting, announced, leases, strict=True):
+        for (work, write), lease in zip(acting, leases, strict=True):
             work.lease = lease
             if lease is None:
                 work.end(Outcome("retried", again=_BUSY_LEAST))
             else:
-                work.join = replace(join, etag=lease.etag, intent=None)
+                work.join = replace(work.join, etag=lease.etag, intent=None)
                 result.append((work, write))
         return result
 
@@ -340,7 +343,10 @@ class Objects:
         """
         intents = batch.crossed | batch.announced
         joins = [
-            (replace(work.join, dirty=work.join.dirty or bool(work.changes), intent=intents.get(work.object_id)), work.lease)
+            (
+                replace(batch.unfinished(work), dirty=work.join.dirty or bool(work.changes), intent=intents.get(work.object_id)),
+                work.lease,
+            )
             for work in works
             if work.lease is not None and not isinstance(_error(work), FateUnknownError)
         ]

@@ -20,7 +20,7 @@ from shared.events import now
 from shared.state.tables import Exists, Operation, Stale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.state.tables import Row, Tables
 
@@ -134,9 +134,24 @@ class LeasedRows:
             for (_, lease), result in zip(rows, results, strict=True)
         ]
 
-    async def mark_dirty(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Say that what the rows claim may not be what ServiceNow holds; unconditionally, whoever holds them now."""
-        marks = [Operation("merge", {"PartitionKey": partition, "RowKey": key, "dirty": True}) for partition, key in keys]
+    async def mark_dirty(self, keys: Sequence[tuple[str, str]], left: Mapping[str, Intent] | None = None) -> None:
+        """Say that what the rows claim may not be what ServiceNow holds; unconditionally, whoever holds them now.
+
+        ``left``: by row key, what was written by somebody who had lost his lease, and in what nobody else would look for it.
+        """
+        intents = left or {}
+        marks = [
+            Operation(
+                "merge",
+                {
+                    "PartitionKey": partition,
+                    "RowKey": key,
+                    "dirty": True,
+                    **({"intent": intents[key].to_json()} if key in intents else {}),
+                },
+            )
+            for partition, key in keys
+        ]
         await self._tables.apply(self._table, marks)
 
 
@@ -166,12 +181,18 @@ class LeasedStore[T: Leasable]:
             for item, outcome in zip(items, taken, strict=True)
         ]
 
-    async def write(self, items: Sequence[tuple[T, Lease]], *, keep: bool) -> list[Lease | None]:
-        """Write items under their leases; None where the lease was lost (the row is then marked dirty)."""
+    async def write(
+        self, items: Sequence[tuple[T, Lease]], *, keep: bool, left: Mapping[str, Intent] | None = None
+    ) -> list[Lease | None]:
+        """Write items under their leases; None where the lease was lost: the row is then marked dirty.
+
+        ``left``: by row key, the requests that we announced. Those of lost rows are left in them for whoever looks next, like
+        those of a worker that died: a record that we created too late has nobody who knows of it.
+        """
         results = await self._leases.write([(item.to_row(), lease) for item, lease in items], keep=keep)
         lost = [item.key for (item, _), lease in zip(items, results, strict=True) if lease is None]
         if lost:
-            await self._leases.mark_dirty(lost)
+            await self._leases.mark_dirty(lost, left)
         return results
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from shared.errors import UnavailableError
 from shared.state.leases import moment
 from shared.state.tables import Exists, Stale, row
 
@@ -69,7 +70,10 @@ class Watermarks:
         return Watermark(chain) if found is None else _from_row(chain, found)
 
     async def move(self, before: Watermark, **changes: Any) -> Watermark | None:
-        """Compare and set; None when somebody else moved it since it was read."""
+        """Compare and set; None when somebody else moved it since it was read.
+
+        A chain whose move was made and not answered would have nobody to carry it: so we look whether it was.
+        """
         after = replace(before, **changes)
         try:
             if before.etag:
@@ -77,8 +81,18 @@ class Watermarks:
             else:
                 etag = await self._tables.insert(_TABLE, _to_row(after))
         except (Stale, Exists):
-            return None
+            return await self._as_made(after)
+        except UnavailableError:
+            made = await self._as_made(after)
+            if made is None:
+                raise
+            return made
         return replace(after, etag=etag)
+
+    async def _as_made(self, wanted: Watermark) -> Watermark | None:
+        """The row if it is exactly what we wanted to write. Heartbeats and cycle ids make two workers' wishes differ."""
+        found = await self.get(wanted.chain)
+        return found if replace(found, etag="") == replace(wanted, etag="") else None
 
 
 def _to_row(mark: Watermark) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""Cutting a process short before or after any single call to Graph, ServiceNow or storage, or letting one such call fail.
+"""Cutting a process short before or after any call to Graph, ServiceNow or storage, stopping it there, or failing the call.
 
 A crash is what SIGKILL is: nothing of the process runs any further. So after the cut every call of the same life fails, and
-whatever the app still tries in its ``except`` and ``finally`` blocks reaches nobody. After a call that merely failed, the
-process lives on.
+whatever the app still tries in its ``except`` and ``finally`` blocks reaches nobody. A stop is SIGSTOP: nothing goes on until
+it is continued, and then everything does, as if nothing had been. After a call that merely failed, the process lives on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, override
 
@@ -47,16 +48,16 @@ class Knife:
         number = len(self.calls)
         self.calls.append(label)
         if number == self._cut and not self._after:
-            self.strike(label, failure)
+            await self.strike(label, failure)
         try:
             return await make()
         finally:
-            if number == self._cut:
-                self.strike(label, failure)
+            if number == self._cut and self._after:
+                await self.strike(label, failure)
             if self.dead:
                 raise Crash(label)
 
-    def strike(self, label: str, _failure: Callable[[str], Exception]) -> None:
+    async def strike(self, label: str, _failure: Callable[[str], Exception]) -> None:
         """What happens at the cut: the end of the process."""
         self.dead = True
         raise Crash(label)
@@ -70,10 +71,40 @@ class Stumble(Knife):
         self.told = "no call failed"
 
     @override
-    def strike(self, label: str, failure: Callable[[str], Exception]) -> None:
+    async def strike(self, label: str, failure: Callable[[str], Exception]) -> None:
         self.told = f"call {self._cut}, {label}, failed {'after' if self._after else 'before'} it was made"
         self._cut = None
         raise failure(label)
+
+
+class Stop(Knife):
+    """Stops the process at one of its calls, every other call that is under way included, until it is continued."""
+
+    def __init__(self, cut: int | None = None, *, after: bool = False) -> None:
+        super().__init__(cut, after=after)
+        self.stopped = asyncio.Event()
+        self._continued = asyncio.Event()
+
+    def go_on(self) -> None:
+        """Continue the process."""
+        self._continued.set()
+
+    @override
+    async def call[T](self, label: str, make: Callable[[], Awaitable[T]], failure: Callable[[str], Exception]) -> T:
+        await self._stand_still()
+        try:
+            return await super().call(label, make, failure)
+        finally:
+            await self._stand_still()
+
+    @override
+    async def strike(self, label: str, failure: Callable[[str], Exception]) -> None:
+        self.stopped.set()
+        await self._stand_still()
+
+    async def _stand_still(self) -> None:
+        if self.stopped.is_set():
+            await self._continued.wait()
 
 
 class CutTransport(httpx.AsyncBaseTransport):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sandbox.chaos.witness import Deed
     from sandbox.sides import Directory
     from shared.events import Event
+    from tests.crash.knife import Stop
 
 #: How far the clock is put forward after a crash, in seconds: beyond every lease.
 _BEYOND_LEASES = 200.0
@@ -152,6 +153,14 @@ class Scene:
         self.clock.advance(_BEYOND_LEASES)
         assert await self.live(knife, work)
 
+    async def stop(self, knife: Stop, work: Callable[[Services], Awaitable[object]] | None = None) -> asyncio.Task[bool]:
+        """A process that is stopped where the knife says, beyond every lease; its life goes on when the knife does."""
+        life = asyncio.create_task(self.live(knife, work))
+        stopped = asyncio.create_task(knife.stopped.wait())
+        await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        return life
+
     def directory(self) -> Directory:
         """The tenant as it is, without asking Graph."""
         self.enabled |= {
@@ -162,6 +171,10 @@ class Scene:
     def overlook(self) -> None:
         """Whoever has no record by now need not have been seen, if he changes before the app looks again."""
         self._overlooked = {one.id for one in self.tenant.order[Kind.USER]} - self._with_record()
+
+    def look_again(self) -> None:
+        """Whoever was created too late, by a process that knew no better, is there all the same, and is to end as what he is."""
+        self._overlooked -= self._with_record()
 
     def _with_record(self) -> set[str]:
         """Whoever has a record now, or had one at the end of an earlier life."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.instance.access import SYSTEM
 from shared.events import MembersChanged
 from tests.support.people import hire, memberships
 from tests.support.world import world
@@ -61,6 +62,27 @@ async def test_an_older_page_says_nothing_against_one_that_changed_nothing(stora
         await _apply(here, team, ann, [(2, is_member), (1, not is_member), (2, is_member)])
         assert memberships(here, "Team") == before
         assert here.requests() == requests
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+async def test_an_older_page_is_reason_enough_to_look_at_a_membership_that_is_in_doubt(storage: str, *, is_member: bool) -> None:
+    async with world(storage) as here:
+        ann = hire(here, "ann")
+        team = here.tenant.tenant.create_group("Team", members=[ann] if is_member else [])
+        await here.cycle()
+        (row,) = await here.services.memberships.get_many([(team, ann)])
+        # Somebody who had lost his lease wrote the contrary; he comes back with the page that he had.
+        if is_member:
+            here.instance.instance.delete("sys_user_grmember", row.sys_id, SYSTEM)
+        else:
+            user, group = await here.services.joins.get("user", ann), await here.services.joins.get("group", team)
+            here.insert("sys_user_grmember", user=user.sys_id, group=group.sys_id)
+        await _apply(here, team, ann, [(2, is_member)])
+        await here.services.memberships.mark_dirty([(team, ann)])
+        await _apply(here, team, ann, [(1, not is_member)])
+        assert memberships(here, "Team") == (["ann@contoso.com"] if is_member else [])
+        (row,) = await here.services.memberships.get_many([(team, ann)])
+        assert not row.dirty
 
 
 @pytest.mark.parametrize("is_member", [True, False])

@@ -206,6 +206,40 @@ async def test_a_full_round_looks_at_a_doubt_that_is_younger_than_its_page(here:
     assert (await here.services.joins.get("user", ann)).generation == join.generation + 1
 
 
+async def test_a_wait_that_was_noted_by_a_worker_who_had_lost_his_lease_ends_with_the_next_look(here: World) -> None:
+    chief, ann = hire(here, "noted.chief"), hire(here, "noted.ann")
+    await here.cycle()
+    # He noted the wait after somebody else had linked her to her manager, and found his lease gone.
+    await here.services.escrows.write([Escrow.on_object(chief, f"user:{ann}", "the manager is not there", here.clock())])
+    await here.services.joins.mark_dirty("user", [ann])
+    await _notify(here, ann)
+    await here.pump()
+    assert await here.services.escrows.waiting_for_object(chief) == []
+
+
+@pytest.mark.parametrize("side", ["Graph", "ServiceNow"])
+async def test_whoever_waits_for_an_account_that_a_dead_worker_created_is_released_though_the_next_worker_fails_at_first(
+    here: World, side: str
+) -> None:
+    chief, ann = hire(here, f"made.chief.{side}", accountEnabled=False), hire(here, f"made.ann.{side}")
+    await here.cycle()
+    here.tenant.tenant.set_manager(ann, chief)
+    await _notify(here, ann)
+    await here.pump()
+    assert len(await here.services.escrows.waiting_for_object(chief)) == 1
+    sys_id = derived_sys_id("sys_user", "user_name", f"made.chief.{side}@contoso.com".casefold())
+    here.insert("sys_user", sys_id=sys_id, user_name=f"made.chief.{side}@contoso.com")
+    await here.services.owners.claim([Claim("sys_user", sys_id, chief)])
+    join = await here.services.joins.get("user", chief)
+    await here.services.tables.upsert("joins", _leave(here, join, "Insert", sys_id=sys_id).to_row())
+    here.tenant.tenant.update(chief, {"accountEnabled": True})
+    await _notify(here, chief)
+    await _fail_once(here, side)
+    await here.later(300)
+    assert record_of(here, f"made.ann.{side}")["manager"] == sys_id
+    assert await here.services.escrows.waiting_for_object(chief) == []
+
+
 @pytest.mark.parametrize("is_member", [True, False])
 async def test_a_membership_that_a_dead_worker_wrote_is_not_forgotten(here: World, *, is_member: bool) -> None:
     name = f"crew.{is_member}".lower()

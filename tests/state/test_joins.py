@@ -56,6 +56,20 @@ async def test_a_join_comes_back_as_it_was_written(tables: Tables, clock: Clock)
     assert found.lease_holder == "w1"
 
 
+async def test_what_was_announced_is_left_in_a_row_whose_lease_was_lost(tables: Tables, other: Tables, clock: Clock) -> None:
+    mine, theirs = Joins(tables, clock), Joins(other, clock)
+    intent = Intent("Insert", "change", clock() + timedelta(seconds=60), sys_id="a" * 32, columns=("title",))
+    join, held = await lease(mine, IDS[0], "w1")
+    clock.turn(LEASE_SECONDS + 1)
+    await commit(theirs, *await lease(theirs, IDS[0], "w2"))
+    assert held is not None
+    lost = [(replace(join, sys_id="a" * 32, state="linked"), held)]
+    assert await mine.write(lost, keep=False, left={IDS[0]: intent, IDS[1]: intent}) == [None]
+    found = await theirs.get("user", IDS[0])
+    assert (found.sys_id, found.dirty, found.intent) == ("", True, intent)
+    assert (await theirs.get("user", IDS[1])).intent is None
+
+
 async def test_an_object_that_was_never_seen_has_an_empty_join(tables: Tables) -> None:
     first, second = await Joins(tables).get_many("group", IDS[:2])
     assert first == Join("group", IDS[0])
