@@ -113,6 +113,11 @@ class Scene:
         (sys_id,) = self.target.instance.table("sys_user").matches("user_name", user_name)
         self.target.instance.delete("sys_user", sys_id, SYSTEM)
 
+    def overwrite(self, user_name: str, **values: str) -> None:
+        """A record edited by hand in ServiceNow."""
+        (sys_id,) = self.target.instance.table("sys_user").matches("user_name", user_name)
+        self.target.instance.update("sys_user", sys_id, values, SYSTEM)
+
     async def hear(self, events: Iterable[Event]) -> None:
         """Messages that are in the queues before the next process starts."""
         await self.queues.send_all(events)
@@ -163,10 +168,22 @@ class Scene:
 
     def directory(self) -> Directory:
         """The tenant as it is, without asking Graph."""
+        scope = self._in_scope()
         self.enabled |= {
-            one.id for one in self.tenant.order[Kind.USER] if one.state is State.LIVE and one.properties["accountEnabled"]
+            one.id
+            for one in self.tenant.order[Kind.USER]
+            if one.state is State.LIVE and one.properties["accountEnabled"] and (scope is None or one.id in scope)
         }
-        return directory_of(self.tenant)
+        return directory_of(self.tenant, in_scope=scope)
+
+    def _in_scope(self) -> set[str] | None:
+        """Who is assigned, directly or through a group; None if everybody is in scope."""
+        if self._settings.get("PROVISIONING_SCOPE") != "assigned":
+            return None
+        assigned = self.tenant.assignments.to_resource(self.tenant.config.service_principal_id)
+        direct = {made["principalId"] for made in assigned}
+        groups = [one for one in self.tenant.order[Kind.GROUP] if one.id in direct]
+        return direct.union(*(one.members for one in groups))
 
     def overlook(self) -> None:
         """Whoever has no record by now need not have been seen, if he changes before the app looks again."""

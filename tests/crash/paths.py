@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sandbox.tenant import TenantConfig
 from shared.events import ChainPoke, ObjectsChanged
 
 if TYPE_CHECKING:
@@ -15,9 +16,19 @@ if TYPE_CHECKING:
     from tests.crash.life import Scene
 
 
+#: Only who is assigned to the enterprise application is provisioned, directly or through a group.
+ASSIGNED = {"PROVISIONING_SCOPE": "assigned", "ENTRA_SERVICE_PRINCIPAL_ID": TenantConfig().service_principal_id}
+
 type Command = Callable[[Services], Awaitable[object]]
 type Change = Callable[[Scene], list[Event]]
 """Changes a tenant, and says what the app hears of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something that the timer or an operator asks of the app before the change."""
+
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class Path:
     """
 
     name: str
-    before: tuple[Change, ...]
+    before: tuple[Change | Ask, ...]
     then: Change
     meanwhile: Change | None = None
     command: Command | None = None
@@ -201,12 +212,62 @@ def _nothing(_: Scene) -> list[Event]:
     return []
 
 
-async def _tick(services: Services) -> None:
+async def tick(services: Services) -> None:
     await services.operations.tick()
 
 
 async def _approve(services: Services) -> None:
     await services.staging.decide_all(approved=True)
+
+
+async def _pause(services: Services) -> None:
+    await services.operations.pause()
+
+
+async def _start(services: Services) -> None:
+    await services.operations.start()
+
+
+async def _restart(services: Services) -> None:
+    await services.operations.restart("")
+
+
+async def _restart_after_a_clone(services: Services) -> None:
+    await services.operations.restart("ConnectorDataStore")
+
+
+def _clone(scene: Scene) -> list[Event]:
+    """The instance is replaced by an older copy of itself, and nothing in Entra tells of that."""
+    _vanish(scene)
+    scene.overwrite(f"{scene.name('bob')}@contoso.com", first_name="Somebody else", active="false", locked_out="true")
+    return []
+
+
+def _rename(scene: Scene) -> list[Event]:
+    scene.tenant.update(scene.ids["team"], {"displayName": scene.name("Squad"), "description": None})
+    return groups_moved()
+
+
+def _assign(scene: Scene) -> list[Event]:
+    """Three people are assigned by themselves, and so is the team; Bob is not."""
+    hire(scene, "cid")
+    events = [*_people(scene), *changed(scene, "cid")]
+    for name in ("boss", "ann", "cid", "team"):
+        scene.tenant.assignments.assign(scene.ids[name])
+    return events
+
+
+def _assign_bob(scene: Scene) -> list[Event]:
+    scene.tenant.add_members(scene.ids["team"], [scene.ids["bob"]])
+    return []
+
+
+def _unassign(scene: Scene) -> list[Event]:
+    """Ann stays a member of the team, and is assigned through it; the other one is nobody any more."""
+    for name in ("ann", "cid"):
+        (assignment,) = scene.tenant.assignments.of_principal(scene.ids[name])
+        scene.tenant.assignments.unassign(assignment["id"])
+    return []
 
 
 PATHS: tuple[Path, ...] = (
@@ -226,7 +287,14 @@ PATHS: tuple[Path, ...] = (
     Path("group create", (_people,), _found),
     Path("group delete", (_people,), _dissolve),
     Path("escrow release by a manager", (_waits_for_manager,), _manager_appears),
-    Path("escrow release by a department", (_waits_for_department,), _department_appears, command=_tick),
+    Path("escrow release by a department", (_waits_for_department,), _department_appears, command=tick),
+    Path("held removal, approved", (_people, _leave), _nothing, command=_approve, settings={"DELETE_THRESHOLD": "0"}),
+    Path("group rename", (_people,), _rename),
+    Path("assign", (_assign, Ask(tick)), _assign_bob, command=tick, settings=ASSIGNED),
+    Path("unassign", (_assign, Ask(tick)), _unassign, command=tick, settings=ASSIGNED),
+    Path("start after a pause", (_people, Ask(_pause), _update, _join), _leave, command=_start),
+    Path("restart", (_people,), _much, command=_restart),
+    Path("restart after a clone", (_people,), _clone, command=_restart_after_a_clone),
     Path("cycle page", (_people,), _much),
     Path("full cycle", (_people,), _everything),
     Path("create, disabled meanwhile", (_people,), _create, lambda scene: _disable(scene, "eve")),

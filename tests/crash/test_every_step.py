@@ -21,7 +21,7 @@ import pytest
 from shared.state.slots import SLOT_SECONDS
 from tests.crash.knife import Knife, Stop, Stumble
 from tests.crash.life import Scene
-from tests.crash.paths import PATHS, Path
+from tests.crash.paths import PATHS, Ask, Path, tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,11 @@ _SEED = os.environ.get("CRASH_SEED", "")
 async def _prepare(scene: Scene, path: Path) -> None:
     """A new cast, provisioned; then the change, of which the app has heard but which it has not looked at."""
     scene.begin_case()
-    for change in path.before:
-        await scene.hear(change(scene))
+    for before in path.before:
+        if isinstance(before, Ask):
+            assert await scene.live(Knife(), before.command)
+            continue
+        await scene.hear(before(scene))
         assert await scene.live(Knife())
     await scene.hear(path.then(scene))
 
@@ -60,6 +63,9 @@ async def _faults(scene: Scene, path: Path, knife: Knife, second: Knife) -> list
         knife.go_on()
         assert await stopped
         scene.look_again()
+    if path.command is tick:
+        # What a tick could not read is read by the next one.
+        await scene.recover(Knife(), tick)
     agreement = scene.agreement()
     wrong = [] if agreement.agrees else [agreement.table()]
     return [*wrong, *scene.unsettled(), *scene.unlogged()]
