@@ -121,9 +121,9 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
             join = replace(join, generation=max(join.generation, event.generation))
         if work.object_id in batch.crossed:
             join = replace(join, dirty=True, intent=batch.crossed[work.object_id] if _is(work, "retried") else None)
-            if work.presence == "gone" and not join.sys_id:
-                # The former worker may still create his record, and by then nobody would say again that it is gone.
-                join = replace(join, state="deleted")
+        if work.presence == "gone" and join.dirty and not join.sys_id:
+            # A former worker may still create his record, and by then nobody would say again that he is gone.
+            join = replace(join, state="deleted")
         if _is_freed(work):
             join = replace(join, held=False)
         pairs.append((work, join, work.lease))

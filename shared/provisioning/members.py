@@ -217,7 +217,8 @@ class Members:
             await self._write(cases)
         except ProvisioningError as error:
             for case in cases:
-                if case.verb in {"add", "remove", "check"} and case.result == "unchanged":
+                # Also what was merely found to be so: a former worker's write is in no log yet, and his intent has to stand.
+                if case.verb in {"add", "remove", "check"} and case.result in {"unchanged", "matched", "removed"}:
                     case.error = error
                     case.result = "retried" if isinstance(error, RetryableError) else "escrowed"
             await self._commit(cases)

@@ -271,6 +271,40 @@ async def test_a_membership_that_a_dead_worker_wrote_is_not_forgotten(here: Worl
     assert row.intent is None
 
 
+async def test_a_removal_by_a_dead_worker_is_in_the_log_though_the_next_one_fails_after_he_saw_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = hire(here, "left.crew")
+    team = here.tenant.tenant.create_group("Left crew", members=[ann])
+    await here.cycle()
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    here.tenant.tenant.remove_members(team, [ann])
+    here.instance.instance.delete("sys_user_grmember", row.sys_id, SYSTEM)
+    until = here.clock() - timedelta(seconds=1)
+    intent = Intent("remove", "his change", until)
+    left = replace(row, desired=False, intent=intent, lease_holder="a dead worker", lease_until=until)
+    await here.services.tables.upsert("memberships", left.to_row())
+    entries, owner = len(await here.log_of(team)), here.services.owners.owner
+    failures = [UnavailableError("storage is away", retry_after=60.0)]
+
+    async def fail(table: str, sys_id: str) -> str:
+        if failures:
+            raise failures.pop()
+        return await owner(table, sys_id)
+
+    monkeypatch.setattr(here.services.owners, "owner", fail)
+    await here.services.queues.send(PairsDue(pairs=((team, ann),), reason="released"))
+    await here.pump(patience=0)
+    assert not failures
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    assert row.intent is not None
+
+    await here.later(300)
+    assert len(await here.log_of(team)) > entries
+    (row,) = await here.services.memberships.get_many([(team, ann)])
+    assert row.intent is None
+
+
 async def test_the_end_of_a_membership_names_the_record_of_a_group_that_is_gone_by_then(here: World) -> None:
     ann = hire(here, "last.member")
     team = here.tenant.tenant.create_group("Last", members=[ann])
