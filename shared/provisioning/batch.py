@@ -42,6 +42,8 @@ class Batch:
     adopted: dict[str, Join] = field(default_factory=dict)
     #: Records that pass over from a former owner with this batch, by the new one's object id.
     passed: dict[str, Claim] = field(default_factory=dict)
+    #: The joins are written, under their leases; what remains is to tell others.
+    is_committed: bool = False
     roles: Mapping[str, tuple[str, ...]] | None = None
     #: Object ids of the groups of each object, where the mapping asks for them; None while unread.
     member_of: Mapping[str, tuple[str, ...]] | None = None

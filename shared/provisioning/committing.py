@@ -90,7 +90,8 @@ async def _write_log(services: Services, batch: Batch) -> None:
             work.object_id,
             summarize(work, context, batch.started, at),
             replayed=work.object_id in batch.inherited,
-            quiet=work.outcome.name in _QUIET,
+            # That it matched what a former worker created adds nothing to his own entry.
+            quiet=work.outcome.name in _QUIET or (_is(work, "matched") and work.object_id in batch.adopted),
         )
         for work in batch.works
         if work.outcome is not None
@@ -132,6 +133,7 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
     orphans = await _orphans(services, batch)
     await services.escrows.remove([*orphans, *(key for work, join, _ in pairs for key in _obsolete_escrows(work, join, batch))])
     results = await services.joins.write([(join, lease) for _, join, lease in pairs], keep=False, left=batch.announced)
+    batch.is_committed = True
     lost = {work.object_id for (work, _, _), result in zip(pairs, results, strict=True) if result is None}
     await _forget_staged(services, batch, lost)
     return lost

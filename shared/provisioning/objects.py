@@ -83,7 +83,13 @@ class Objects:
             # Stopped in the middle: what was announced may be on its way to ServiceNow, and is nobody's until it must be over.
             await self._give_back(batch, [work for work in batch.works if work.object_id not in batch.announced])
             raise
-        await finish(self._services, batch)
+        try:
+            await finish(self._services, batch)
+        except RetryableError:
+            # Storage was away for a moment: the message comes again soon, and should not have to wait for its own leases.
+            if not batch.is_committed:
+                await self._give_back(batch, batch.works)
+            raise
         return batch
 
     async def judge(self, kind: Kind, ids: Sequence[str]) -> Batch | None:

@@ -240,6 +240,29 @@ async def test_whoever_waits_for_an_account_that_a_dead_worker_created_is_releas
     assert await here.services.escrows.waiting_for_object(chief) == []
 
 
+async def test_whoever_could_not_commit_does_not_wait_for_his_own_lease(here: World) -> None:
+    ann = hire(here, "own.lease")
+    refused: list[str] = []
+
+    def once(_queue: str, text: str) -> bool:
+        if refused or '"followUpsDue"' not in text:
+            return False
+        refused.append(text)
+        return True
+
+    here.held.refuses = once
+    try:
+        await _notify(here, ann)
+        await here.pump(patience=0)
+        assert refused
+        await here.later(20)
+    finally:
+        here.held.refuses = lambda _queue, _text: False
+    join = await here.services.joins.get("user", ann)
+    assert (join.sys_id, join.intent) == (record_of(here, "own.lease")["sys_id"], None)
+    assert "success" in {entry["provisioningStatusInfo"]["status"] for entry in await here.log_of(ann)}
+
+
 @pytest.mark.parametrize("is_member", [True, False])
 async def test_a_membership_that_a_dead_worker_wrote_is_not_forgotten(here: World, *, is_member: bool) -> None:
     name = f"crew.{is_member}".lower()
