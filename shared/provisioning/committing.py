@@ -124,7 +124,7 @@ async def _commit(services: Services, batch: Batch) -> set[str]:
             join = replace(join, dirty=True, intent=batch.crossed[work.object_id] if _is(work, "retried") else None)
         if work.presence == "gone" and join.dirty and not join.sys_id:
             # A former worker may still create his record, and by then nobody would say again that he is gone.
-            join = replace(join, state="deleted")
+            join = replace(join, state="gone")
         if _is_freed(work):
             join = replace(join, held=False)
         pairs.append((work, join, work.lease))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TABLE = "sys_user_grmember"
 #: What an object is whose record is deleted or somebody else's by now; and a person who is in no group any more.
-_WITHOUT_RECORD = frozenset({"deleted", "retired"})
+_WITHOUT_RECORD = frozenset({"deleted", "retired", "gone"})
 _WITHOUT_MEMBERSHIPS = _WITHOUT_RECORD | {"suspended"}
 
 type Pair = tuple[str, str]

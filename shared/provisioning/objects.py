@@ -241,8 +241,7 @@ class Objects:
                 case Missing(read_at=read_at):
                     # Once Graph has said that it is gone for good, it is: no id is given twice.
                     former = batch.adopted.get(work.object_id, work.join)
-                    is_known = former.state == "deleted"
-                    work.read_at, work.presence = read_at, "gone" if gone or is_known else "unknown"
+                    work.read_at, work.presence = read_at, "gone" if gone or former.state == "gone" else "unknown"
                 case Failed(error=error):
                     _read_failed(work, error)
                     continue

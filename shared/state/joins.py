@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 #: ``linked``: provisioned and managed. ``disabled``: still in scope of the source, but inactive there and by our hand in
 #: ServiceNow too. ``suspended``: soft-deleted; disabled, and its memberships are taken away until it is restored.
 #: ``unmanaged``: out of scope, left as it was then. ``deleted``: the record was deleted with the object. ``retired``: its
-#: record was taken over by another object (a rehire). "": never provisioned.
-JoinState = Literal["", "linked", "disabled", "suspended", "unmanaged", "deleted", "retired"]
+#: record was taken over by another object (a rehire). ``gone``: Graph has said that the object is gone for good, and it has no
+#: record; one may still be created by a worker that was stopped before that. "": never provisioned.
+JoinState = Literal["", "linked", "disabled", "suspended", "unmanaged", "deleted", "retired", "gone"]
 
 _TABLE = "joins"
 #: Partitions per kind: spreads the load over the table's servers, and lets a chunk be committed in a few transactions.

@@ -18,7 +18,7 @@ from shared.errors import UnavailableError
 from shared.events import USER_EVENTS, ObjectsChanged, ObjectsSnapshot, PairsDue, encode, new_id
 from shared.servicenow.sys_ids import derived_sys_id
 from shared.state.escrows import Escrow
-from shared.state.joins import Join
+from shared.state.joins import Join, JoinState
 from shared.state.leases import Intent
 from shared.state.owners import Claim
 from tests.support.people import hire, memberships, record_of
@@ -238,6 +238,24 @@ async def test_whoever_waits_for_an_account_that_a_dead_worker_created_is_releas
     await here.later(300)
     assert record_of(here, f"made.ann.{side}")["manager"] == sys_id
     assert await here.services.escrows.waiting_for_object(chief) == []
+
+
+@pytest.mark.parametrize("state", ["gone", "deleted"])
+async def test_an_account_that_was_created_too_late_is_deleted_if_graph_once_said_that_its_owner_is_gone_for_good(
+    here: World, state: JoinState
+) -> None:
+    ann = hire(here, f"late.{state}")
+    await here.cycle()
+    join = await here.services.joins.get("user", ann)
+    here.tenant.tenant.delete(ann)
+    here.tenant.tenant.purge(ann)
+    # A 404 alone is no evidence; the record of somebody unassigned is deleted, too.
+    unborn = replace(Join("user", ann, state=state), etag=join.etag)
+    await here.services.tables.upsert("joins", _leave(here, unborn, "Insert", sys_id=join.sys_id).to_row())
+    await _notify(here, ann)
+    await here.pump()
+    record = here.user(f"late.{state}@contoso.com")
+    assert record is None if state == "gone" else record is not None and record["active"] == "true"
 
 
 async def test_whoever_could_not_commit_does_not_wait_for_his_own_lease(here: World) -> None:
