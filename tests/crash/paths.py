@@ -162,9 +162,14 @@ def _found(scene: Scene) -> list[Event]:
     return groups_moved()
 
 
-def _dissolve(scene: Scene) -> list[Event]:
-    scene.tenant.delete(scene.ids["team"])
-    return changed(scene, "team", kind="group", gone=True)
+def _dissolve(scene: Scene, name: str = "team") -> list[Event]:
+    scene.tenant.delete(scene.ids[name])
+    return changed(scene, name, kind="group", gone=True)
+
+
+def _rejoin(scene: Scene) -> list[Event]:
+    scene.tenant.add_members(scene.ids["team"], [scene.ids["ann"]])
+    return groups_moved()
 
 
 def _unjoin(scene: Scene) -> list[Event]:
@@ -301,5 +306,12 @@ PATHS: tuple[Path, ...] = (
     Path("create, deleted meanwhile", (_people,), _create, lambda scene: _recycle(scene, "eve")),
     Path("create, gone meanwhile", (_people,), _create, lambda scene: _purge(scene, "eve")),
     Path("update, disabled meanwhile", (_people,), _update, _disable),
+    Path("disable, enabled meanwhile", (_people,), _disable, _enable),
+    Path("enable, disabled meanwhile", (_people, _disable), _enable, _disable),
+    Path("soft delete, restored meanwhile", (_people,), _recycle, _restore),
+    Path("group create, deleted meanwhile", (_people,), _found, lambda scene: _dissolve(scene, "crew")),
     Path("membership add, left meanwhile", (_people,), _join, _unjoin),
+    Path("membership remove, joined meanwhile", (_people,), _leave, _rejoin),
+    Path("membership add, group deleted meanwhile", (_people,), _join, _dissolve),
+    Path("membership add, member deleted meanwhile", (_people,), _join, lambda scene: _recycle(scene, "bob")),
 )
