@@ -90,8 +90,8 @@ async def _write_log(services: Services, batch: Batch) -> None:
             work.object_id,
             summarize(work, context, batch.started, at),
             replayed=work.object_id in batch.inherited,
-            # That it matched what a former worker created adds nothing to his own entry.
-            quiet=work.outcome.name in _QUIET or (_is(work, "matched") and work.object_id in batch.adopted),
+            # That what a former worker created is as it should be adds nothing to his own entry.
+            quiet=work.outcome.name in _QUIET or (work.outcome.detail == "RedundantExport" and work.object_id in batch.adopted),
         )
         for work in batch.works
         if work.outcome is not None

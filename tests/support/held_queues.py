@@ -72,10 +72,11 @@ class HeldQueues(Queues):
     def next_due(self) -> datetime | None:
         return min((message.due for message in self.held), default=None)
 
-    async def release(self) -> None:
-        """Make visible what is due."""
+    async def release(self) -> bool:
+        """Make visible what is due; whether there was any."""
         at = self._clock()
         due = [message for message in self.held if message.due <= at]
         self.held = [message for message in self.held if message.due > at]
         for message in sorted(due, key=lambda message: message.due):
             await super().send_text(message.queue, message.text)
+        return bool(due)

@@ -78,20 +78,30 @@ class World:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         running: dict[str, asyncio.Task[int]] = {}
+        #: Queues in which nothing was found since anything was handled: asking them again and again would wait for the
+        #: moment in which all answer at once.
+        empty: set[str] = set()
         try:
             while until is None or not until():
-                await self.held.release()
-                for queue in QUEUES:
-                    if queue not in running:
-                        running[queue] = loop.create_task(self._take(queue))
-                done, _ = await asyncio.wait(running.values(), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
-                for queue, task in list(running.items()):
-                    if task in done:
-                        handled += running.pop(queue).result()
-                rests = not running.keys() - {CYCLE_EVENTS} and not await self.held.visible((USER_EVENTS, GROUP_EVENTS))
-                if rests and not self._jump(patience) and not running and not await self.held.visible(QUEUES):
-                    return handled
+                if await self.held.release():
+                    empty.clear()
+                for queue in set(QUEUES) - empty - running.keys():
+                    running[queue] = loop.create_task(self._take(queue))
+                if running:
+                    done, _ = await asyncio.wait(running.values(), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+                    for queue in [queue for queue, task in running.items() if task in done]:
+                        taken = running.pop(queue).result()
+                        handled += taken
+                        empty = set() if taken else empty | {queue}
                 assert loop.time() < deadline, f"the queues are not empty after {seconds} s: {self.held.held}"
+                if running.keys() - {CYCLE_EVENTS} or not empty >= {USER_EVENTS, GROUP_EVENTS}:
+                    continue
+                if await self.held.visible((USER_EVENTS, GROUP_EVENTS)) or self._jump(patience):
+                    empty.clear()
+                elif not running and not await self.held.visible(QUEUES):
+                    return handled
+                elif not running:
+                    empty.clear()
             return handled
         finally:
             await asyncio.gather(*running.values(), return_exceptions=True)
