@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.errors import UnavailableError
+from shared.events import new_id
 from shared.state.leases import moment
 from shared.state.tables import Exists, Stale, row
 
@@ -56,6 +57,8 @@ class Watermark:
     full_finished_at: datetime | None = None
     #: Generation of the last full round that was completed.
     complete: int = 0
+    #: Of the move that made the row: whoever got no answer to his own finds it by this.
+    move_id: str = ""
     etag: str = ""
 
 
@@ -74,7 +77,7 @@ class Watermarks:
 
         A chain whose move was made and not answered would have nobody to carry it: so we look whether it was.
         """
-        after = replace(before, **changes)
+        after = replace(before, **changes, move_id=new_id())
         try:
             if before.etag:
                 etag = await self._tables.replace(_TABLE, _to_row(after), before.etag)
@@ -90,9 +93,9 @@ class Watermarks:
         return replace(after, etag=etag)
 
     async def _as_made(self, wanted: Watermark) -> Watermark | None:
-        """The row if it is exactly what we wanted to write. Heartbeats and cycle ids make two workers' wishes differ."""
+        """The row if it is the one that we wanted to write."""
         found = await self.get(wanted.chain)
-        return found if replace(found, etag="") == replace(wanted, etag="") else None
+        return found if found.move_id == wanted.move_id else None
 
 
 def _to_row(mark: Watermark) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def _to_row(mark: Watermark) -> dict[str, Any]:
         selection=mark.selection,
         cycle_id=mark.cycle_id,
         complete=mark.complete,
+        move_id=mark.move_id,
         link_parts=len(parts),
         **{f"link_{number}": part for number, part in enumerate(parts)},
         **{
@@ -134,6 +138,7 @@ def _from_row(chain: Chain, found: Mapping[str, Any]) -> Watermark:
         selection=str(found["selection"]),
         cycle_id=str(found["cycle_id"]),
         complete=int(found["complete"]),
+        move_id=str(found.get("move_id", "")),
         started_at=moment(found.get("started_at")),
         heartbeat=moment(found.get("heartbeat")),
         finished_at=moment(found.get("finished_at")),
